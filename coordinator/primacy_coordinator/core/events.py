@@ -1,0 +1,140 @@
+"""What can happen to a group. Facts from agents, the store and the clock, and commands from operators.
+
+A command carries the number of its request; exactly one `Reply` with that number follows it, sooner or later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from primacy_coordinator.core.model import Policy, RegionSettings
+from primacy_wire.messages import FromAgent, Hello
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """An agent said hello. Session numbers are the shell's, unique in its life."""
+
+    session: int
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    session: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of an open session, after its hello."""
+
+    session: int
+    message: FromAgent
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Nothing happened, and that may matter. Sent when `next_deadline` is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The shell's own loop stood still for so long: silence in that time is ours, not the agents'."""
+
+    length_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A `Persist` batch is on disk (batches become durable in order)."""
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRegion:
+    request: int
+    name: str
+    settings: RegionSettings
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRegion:
+    """Sets what `paths` names to the values in `settings` (JSON names; unset values clear the operator's word)."""
+
+    request: int
+    name: str
+    settings: RegionSettings
+    paths: tuple[str, ...]
+    """Of: location, priority, capacity, endpoint, labels."""
+    etag: str = ""
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeregisterRegion:
+    request: int
+    name: str
+    etag: str = ""
+    override_rules: tuple[str, ...] = ()
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicy:
+    request: int
+    policy: Policy
+    etag: str = ""
+    validate_only: bool = False
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveActive:
+    """`Failover`: move the active lease."""
+
+    request: int
+    target: str = ""
+    forced: bool = False
+    reason: str = ""
+    owner: str = ""
+    if_epoch: int | None = None
+    override_rules: tuple[str, ...] = ()
+    holder_fenced: str = ""
+    """The region that the operator swears to have fenced, or empty."""
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """`primacy recover`: with `confirm` the operator ends the doubt, else only the plan is returned."""
+
+    request: int
+    confirm: bool
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareDelete:
+    """The group shall go: refused while a lease is out. Replies with the last epoch for the tombstone."""
+
+    request: int
+
+
+Event = (
+    SessionOpened
+    | SessionClosed
+    | Heard
+    | TimePassed
+    | Stalled
+    | Durable
+    | RegisterRegion
+    | UpdateRegion
+    | DeregisterRegion
+    | SetPolicy
+    | MoveActive
+    | Recover
+    | PrepareDelete
+)

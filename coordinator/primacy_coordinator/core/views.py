@@ -1,0 +1,185 @@
+"""Frozen copies of a group for its readers: RPCs, watches, the command line. Never the live machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from primacy_coordinator.core.model import (
+    CandidateResult,
+    DoubtRecord,
+    ElectionStrategy,
+    FailoverKind,
+    FailoverRecord,
+    LeasePhase,
+    Policy,
+    RegionRecord,
+    RegionStatus,
+    RoutingStrategy,
+    VerdictRecord,
+)
+from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
+
+Shares = tuple[tuple[str, float], ...]
+"""(region, share), every registered region, sorted by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """One agent as last heard. Ages are in nanoseconds before the view was taken; -1: never."""
+
+    region: str
+    agent: str
+    incarnation: str
+    host: str
+    peer_address: str
+    connected: bool
+    report_age_ns: int
+    phase: Phase
+    held_epoch: int
+    lease_valid: bool
+    service: ServiceState
+    healthy: int
+    total: int
+    reason: str
+    load: Load
+    detail: Any = None
+    """Probe results and series as the agent sent them (`primacy.v1.ReportDetail`), or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class SightView:
+    """What one agent sees of another region (`target_agent` empty: of its endpoint)."""
+
+    observer: str
+    observer_region: str
+    target_region: str
+    target_agent: str
+    reachable: bool
+    rtt_ns: int
+    age_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegionView:
+    record: RegionRecord
+    verdict: VerdictRecord
+    active: bool
+    load: Load
+    """Merged over the region's connected agents: rates and capacities added, shares and times weighted."""
+    agents: tuple[AgentView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """Who is active (GetActiveRegion)."""
+
+    active_region: str
+    """The holder of the newest accepted epoch while its lease is counted as possibly valid, else empty."""
+    epoch: int
+    """The newest durable epoch."""
+    accepted_epoch: int
+    accepted_region: str
+    holder: str
+    phase: LeasePhase
+    remaining_ns: int
+    """How long the lease is still counted as possibly valid if nothing renews it; 0: not."""
+    ttl_ns: int
+    wait_ns: int
+    """What is left of the wait after a restart; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsView:
+    """The matrix of both traffic classes: (client region, shares), sorted by client region."""
+
+    version: int
+    strategy: RoutingStrategy
+    read: tuple[tuple[str, Shares], ...]
+    write: tuple[tuple[str, Shares], ...]
+    panic: bool
+    reasons: tuple[tuple[str, str], ...] = ()
+    """(region, why it has the reads it has)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAgent:
+    agent: str
+    store_id: str
+    run_id: str
+    heard_epoch: int
+    held_epoch: int
+    report_age_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPlan:
+    """What `primacy recover` shows: why nothing is decided, who said what, what would happen and when."""
+
+    needed: bool
+    reason: str
+    operator_needed: bool
+    confirmed: bool
+    agents: tuple[RecoveryAgent, ...]
+    missing: tuple[str, ...]
+    """Agents in the membership of an agent heard, that have not reported."""
+    next_epoch: int
+    wait_ns: int
+    """How long the wait still lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationView:
+    """An election as it would go now, went then, or would go if a region died."""
+
+    strategy: ElectionStrategy
+    winner: str
+    """Empty: nobody."""
+    candidates: tuple[CandidateResult, ...]
+    explanation: str
+    active_region: str
+    if_down: str = ""
+    would_move: bool = False
+    """Whether the machine would move the lease by itself in this situation."""
+
+
+@dataclass(frozen=True, slots=True)
+class MovePlan:
+    """What a `MoveActive` would do (`validate_only`), or the move that it began."""
+
+    failover: FailoverRecord
+    move: FailoverKind
+    steps: tuple[str, ...]
+    """Sentences for people, in order."""
+    wait_ns: int
+    """The longest that the group may be without an active region: what is left of leases that cannot be released."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTotal:
+    """Routed requests of one kind, over all agents and lives."""
+
+    route: RouteCount
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """Everything about a group at one instant."""
+
+    group: str
+    store_id: str
+    run_id: str
+    membership_version: int
+    lease: LeaseView
+    doubt: DoubtRecord | None
+    policy: Policy
+    policy_version: int
+    regions: tuple[RegionView, ...]
+    """Sorted by name."""
+    weights: WeightsView
+    failover: FailoverRecord | None
+    """The move under way, or None."""
+    failovers: tuple[FailoverRecord, ...]
+    """All that are kept, newest first."""
+    sights: tuple[SightView, ...]
