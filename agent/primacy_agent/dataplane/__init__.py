@@ -1,0 +1,1 @@
+"""How the weights reach what carries the traffic."""

@@ -1,0 +1,1 @@
+"""How an agent looks at its instances and at other regions."""

@@ -1,0 +1,1 @@
+"""One servicer for each proto service: they translate and never decide."""

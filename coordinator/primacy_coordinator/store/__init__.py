@@ -1,0 +1,1 @@
+"""The durable state of every group behind one small protocol."""
