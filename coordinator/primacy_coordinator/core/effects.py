@@ -45,6 +45,8 @@ class CloseReason(IntEnum):
     """The hello cannot be taken: FAILED_PRECONDITION (or as `rule` says)."""
     DEAF = 3
     """Reports arrive but none of our answers does: UNAVAILABLE, reconnect."""
+    RECONNECTED = 5
+    """The same life opened another session: this one is stale."""
     DEREGISTERED = 4
     """The region is gone: NOT_FOUND."""
 

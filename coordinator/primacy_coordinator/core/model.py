@@ -7,7 +7,7 @@ Enum numbers are those of `primacy.v1`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
@@ -266,7 +266,23 @@ class DoubtRecord:
     confirmed: bool = False
     """The operator said `recover --yes`; what is left is the wait."""
     confirmed_by: str = ""
-    adopt: bool = False
+    store_ids: tuple[str, ...] = ()
+    """Other stores that agents named."""
+    run_ids: tuple[str, ...] = ()
+    """Runs of this store that agents named and the store does not know."""
+
+    @property
+    def key(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineageRecord:
+    """Stores and runs that a recovery took over: an agent that still names one of them is told to adopt this store."""
+
+    kind: ClassVar[str] = "lineage"
+    store_ids: tuple[str, ...] = ()
+    run_ids: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -364,6 +380,7 @@ Record = (
     | PolicyRecord
     | MembershipRecord
     | DoubtRecord
+    | LineageRecord
     | FailoverRecord
 )
 
@@ -375,6 +392,7 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     PolicyRecord,
     MembershipRecord,
     DoubtRecord,
+    LineageRecord,
     FailoverRecord,
 )
 

@@ -1,0 +1,208 @@
+"""The machine of one group: events in, effects out.
+
+1. Every decision about a group is made by this class and the functions it calls; they read no clock and do no I/O, so
+   the simulator, the tests and production run the very same code.
+2. `handle` is atomic: an event that cannot be taken leaves the state as it was.
+3. Effects are in order; what a restart must not un-decide is behind a `Persist` (I7).
+4. A report costs O(1) unless it changes what is believed. Verdicts, moves and weights are looked at when something
+   asked for it (`Turn.unsettled`) or when `next_deadline` is reached.
+
+The state itself is in `state`; each module beside this one owns one part of it: `authority` the lease, `lineage` the
+doubt about the store, `registry` regions and agents, `observation` verdicts, `moves` failovers, `weighing` weights.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from primacy_coordinator.core import (
+    authority,
+    commands,
+    lineage,
+    moves,
+    observation,
+    readings,
+    registry,
+    weighing,
+)
+from primacy_coordinator.core.effects import Effect
+from primacy_coordinator.core.events import (
+    DeregisterRegion,
+    Durable,
+    Event,
+    Heard,
+    MoveActive,
+    PrepareDelete,
+    Recover,
+    RegisterRegion,
+    SessionClosed,
+    SessionOpened,
+    SetPolicy,
+    Stalled,
+    TimePassed,
+    UpdateRegion,
+)
+from primacy_coordinator.core.loading import load
+from primacy_coordinator.core.model import FailoverRecord, Loaded, PolicyRecord
+from primacy_coordinator.core.state import Session
+from primacy_coordinator.core.turn import Turn
+from primacy_coordinator.core.views import (
+    ExplanationView,
+    GroupView,
+    LeaseView,
+    RecoveryPlan,
+    RegionView,
+    RouteTotal,
+    WeightsView,
+)
+from primacy_wire.instant import MILLISECOND_NS, Now
+from primacy_wire.messages import Accept, Frozen, Refuse, Released, ReleaseRefused, Report
+
+TICK_NS_MIN = MILLISECOND_NS
+
+
+class Group:
+    """One group, from what its store holds; `start` once, then `handle` every event in turn."""
+
+    def __init__(self, name: str, loaded: Loaded, now: Now) -> None:
+        self._state = load(name, loaded, now)
+
+    # ---- events
+
+    def start(self, now: Now) -> tuple[Effect, ...]:
+        """The first effects after a start: what became of a move under way, and the first weights."""
+        turn = Turn(self._state, now)
+        moves.settle_restored(self._state, turn)
+        self._settle(turn)
+        return turn.effects()
+
+    def handle(self, now: Now, event: Event) -> tuple[Effect, ...]:
+        """Take one event at one instant; `now` never goes back."""
+        state = self._state
+        turn = Turn(state, now)
+        match event:
+            case Heard(number, message):
+                session = state.sessions.get(number)
+                if session is not None:
+                    self._on_message(turn, session, message)
+            case SessionOpened(number, hello):
+                registry.open_session(state, turn, number, hello)
+            case SessionClosed(number):
+                registry.close_session(state, turn, number)
+            case TimePassed():
+                turn.unsettled = True
+            case Durable(batch):
+                state.batch_durable = max(state.batch_durable, batch)
+                authority.on_durable(state, turn, batch)
+                turn.unsettled = turn.unsettled or state.move is not None
+            case Stalled(length_ns):
+                self._on_stall(length_ns)
+            case RegisterRegion():
+                commands.register(state, turn, event)
+            case UpdateRegion():
+                commands.update(state, turn, event)
+            case DeregisterRegion():
+                commands.deregister(state, turn, event)
+            case SetPolicy():
+                commands.set_policy(state, turn, event)
+            case MoveActive():
+                commands.move_active(state, turn, event)
+            case Recover():
+                commands.recover(state, turn, event)
+            case PrepareDelete():
+                commands.prepare_delete(state, turn, event)
+            case _:
+                assert_never(event)
+        if turn.unsettled:
+            self._settle(turn)
+        return turn.effects()
+
+    def _on_message(self, turn: Turn, session: Session, message: object) -> None:
+        state = self._state
+        match message:
+            case Report():
+                registry.on_report(state, turn, session, message)
+            case Accept():
+                authority.on_accept(state, turn, session, message)
+            case Refuse() | Released():
+                authority.on_refused(state, turn, session, message)
+            case Frozen():
+                moves.on_frozen(state, turn, session, message)
+            case ReleaseRefused():
+                pass  # Its freeze ended before the order came: what it holds is waited out.
+            case _:
+                pass  # A second hello on one session changes nothing.
+
+    def _on_stall(self, length_ns: int) -> None:
+        """Silence while our own loop stood still is not the agents': nobody is judged by it."""
+        for agent in self._state.agents.values():
+            agent.seen_ns += length_ns
+        for session in self._state.sessions.values():
+            session.heard_ns += length_ns
+
+    def _settle(self, turn: Turn) -> None:
+        """Look at everything that status or time may move, until nothing asks for another look."""
+        state = self._state
+        for _ in range(8):
+            turn.unsettled = False
+            observation.judge_due(state, turn)
+            lineage.on_time(state, turn)
+            authority.on_time(state, turn)
+            moves.on_time(state, turn)
+            if not turn.unsettled:
+                break
+        weighing.refresh(state, turn)
+        registry.refresh_directory(state, turn)
+        state.wake_ns = self._wake_ns(turn.now.mono_ns)
+
+    def _wake_ns(self, now_ns: int) -> int:
+        state = self._state
+        found = [now_ns + state.policy.report_interval_ns]
+        found += [region.recheck_ns for region in state.regions.values()]
+        found += authority.deadlines(state)
+        found += moves.deadlines(state)
+        if state.doubt is not None:
+            found.append(lineage.end_ns(state, state.doubt))
+        if state.directory_dirty:
+            found.append(state.directory_due_ns)
+        return max(now_ns + TICK_NS_MIN, min(at for at in found if at > now_ns))
+
+    def next_deadline(self) -> int:
+        """mono_ns at which `TimePassed` is due."""
+        return self._state.wake_ns
+
+    # ---- readings: copies, as of the last event. A reader waits for pending batches before it passes them on.
+
+    @property
+    def policy_record(self) -> PolicyRecord:
+        return self._state.policy_record
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether a policy was ever set; else the defaults are in force."""
+        return self._state.policy_stored
+
+    def view(self, now: Now) -> GroupView:
+        return readings.group_view(self._state, now)
+
+    def lease_view(self, now: Now) -> LeaseView:
+        return readings.lease_view(self._state, now)
+
+    def weights_view(self) -> WeightsView:
+        return readings.weights_view(self._state)
+
+    def region_view(self, now: Now, name: str) -> RegionView | None:
+        return readings.region_view(self._state, now, name)
+
+    def explain(self, now: Now, if_down: str = "") -> ExplanationView:
+        return readings.explain(self._state, now, if_down)
+
+    def recovery_plan(self, now: Now) -> RecoveryPlan:
+        return lineage.plan(self._state, now)
+
+    def routing_totals(self) -> tuple[RouteTotal, ...]:
+        return readings.routing_totals(self._state)
+
+    def failover(self, failover_id: str) -> FailoverRecord | None:
+        return self._state.failovers.get(failover_id)
+

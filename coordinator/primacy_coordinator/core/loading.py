@@ -1,0 +1,83 @@
+"""From what the store holds to the live state of a group."""
+
+from __future__ import annotations
+
+from primacy_coordinator.core import authority, moves, registry, weighing
+from primacy_coordinator.core.model import (
+    AgentRecord,
+    DoubtRecord,
+    FailoverRecord,
+    LeaseRecord,
+    LineageRecord,
+    Loaded,
+    MembershipRecord,
+    Policy,
+    PolicyRecord,
+    RegionRecord,
+    RegionStatus,
+    VerdictRecord,
+)
+from primacy_coordinator.core.state import Agent, Doubt, Region, State
+from primacy_wire.instant import Now
+
+
+def load(name: str, loaded: Loaded, now: Now) -> State:
+    """The state at the start of a machine: nothing is heard yet, and every recorded lease counts in full."""
+    lease, policy, membership, lineage = LeaseRecord(), None, MembershipRecord(), LineageRecord()
+    doubt: DoubtRecord | None = None
+    regions: list[RegionRecord] = []
+    agents: list[AgentRecord] = []
+    verdicts: dict[str, VerdictRecord] = {}
+    failovers: list[FailoverRecord] = []
+    for record in loaded.records:
+        match record:
+            case LeaseRecord():
+                lease = record
+            case PolicyRecord():
+                policy = record
+            case MembershipRecord():
+                membership = record
+            case LineageRecord():
+                lineage = record
+            case DoubtRecord():
+                doubt = record
+            case RegionRecord():
+                regions.append(record)
+            case AgentRecord():
+                agents.append(record)
+            case VerdictRecord():
+                verdicts[record.region] = record
+            case FailoverRecord():
+                failovers.append(record)
+    policy_record = policy or PolicyRecord(Policy())
+    state = State(
+        group=name,
+        store_id=loaded.store_id,
+        run_id=loaded.run_id,
+        run_ids=loaded.run_ids,
+        run_count=loaded.run_count,
+        started_ns=now.mono_ns,
+        authority=authority.restored(lease, now.mono_ns, policy_record.policy.drift_ppm),
+        policy_record=policy_record,
+        policy_stored=policy is not None,
+        membership=membership,
+        lineage=lineage,
+        weights=weighing.initial(loaded.run_count),
+        journal_sequence=loaded.journal_sequence,
+        doubt=Doubt(doubt, now.mono_ns) if doubt else None,
+    )
+    for region in sorted(regions, key=lambda r: r.name):
+        unknown = VerdictRecord(region.name, RegionStatus.UNKNOWN, "nothing was heard of it yet", (), now.wall_ns)
+        verdict = verdicts.get(region.name, unknown)
+        state.regions[region.name] = Region(
+            region, verdict, now.mono_ns, restored=region.name in verdicts, availability_ns=now.mono_ns
+        )
+    for record in sorted(agents, key=lambda a: a.key):
+        if record.region in state.regions:
+            agent = Agent(record, now.mono_ns)
+            state.agents[record.key] = state.regions[record.region].agents[record.key] = agent
+    for failover in sorted(failovers, key=moves.order):
+        state.failovers[failover.id] = failover
+    registry.name_members(state)
+    moves.restore(state, now)
+    return state

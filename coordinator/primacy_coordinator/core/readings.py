@@ -1,0 +1,151 @@
+"""Frozen copies of the state for readers. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from primacy_coordinator.core import authority, observation, ranking
+from primacy_coordinator.core.election import rank
+from primacy_coordinator.core.state import Agent, Region, State
+from primacy_coordinator.core.views import (
+    AgentView,
+    ExplanationView,
+    GroupView,
+    LeaseView,
+    RegionView,
+    RouteTotal,
+    SightView,
+    WeightsView,
+)
+from primacy_coordinator.core.weighing import active_now
+from primacy_wire.instant import Now
+from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
+
+
+def lease_view(state: State, now: Now) -> LeaseView:
+    """Who is active, as far as it is durable."""
+    lease = state.authority
+    durable = lease.durable
+    serving = durable.accepted_epoch == durable.epoch and authority.is_serving(state, now.mono_ns)
+    return LeaseView(
+        active_region=durable.accepted_region if serving else "",
+        epoch=durable.epoch,
+        accepted_epoch=durable.accepted_epoch,
+        accepted_region=durable.accepted_region,
+        holder=durable.holder,
+        phase=durable.phase,
+        remaining_ns=max(0, authority.hold_end_ns(state) - now.mono_ns),
+        ttl_ns=state.policy.lease_ttl_ns,
+        wait_ns=max(0, lease.wait_until_ns - now.mono_ns),
+    )
+
+
+def weights_view(state: State) -> WeightsView:
+    result = state.weights.result
+    return WeightsView(
+        version=state.weights.version,
+        strategy=state.policy.read_strategy,
+        read=result.read,
+        write=result.write,
+        panic=result.panic,
+        reasons=result.reasons,
+    )
+
+
+def region_view(state: State, now: Now, name: str) -> RegionView | None:
+    region = state.regions.get(name)
+    return None if region is None else _region(state, now, region)
+
+
+def _region(state: State, now: Now, region: Region) -> RegionView:
+    active, _ = active_now(state, now.mono_ns)
+    return RegionView(
+        record=region.record,
+        verdict=region.verdict,
+        active=active == region.record.name,
+        load=observation.load_of(region),
+        agents=tuple(_agent(now, agent) for _, agent in sorted(region.agents.items())),
+    )
+
+
+def _agent(now: Now, agent: Agent) -> AgentView:
+    report = agent.report
+    return AgentView(
+        region=agent.record.region,
+        agent=agent.record.agent,
+        incarnation=agent.record.incarnation,
+        host=agent.record.host,
+        peer_address=agent.record.peer_address,
+        connected=agent.session is not None,
+        report_age_ns=now.mono_ns - agent.report_ns if report else -1,
+        phase=report.phase if report else Phase.STANDBY,
+        held_epoch=report.epoch if report else 0,
+        lease_valid=report.valid if report else False,
+        service=report.health.state if report else ServiceState.STARTING,
+        healthy=report.health.healthy if report else 0,
+        total=report.health.total if report else 0,
+        reason=report.health.reason if report else "nothing was heard of it since the coordinator started",
+        load=report.load if report else Load(),
+        detail=report.detail if report else None,
+    )
+
+
+def group_view(state: State, now: Now) -> GroupView:
+    """Everything at once: for status screens, not for hot paths."""
+    return GroupView(
+        group=state.group,
+        store_id=state.store_id,
+        run_id=state.run_id,
+        membership_version=state.membership.version,
+        lease=lease_view(state, now),
+        doubt=state.doubt.record if state.doubt else None,
+        policy=state.policy,
+        policy_version=state.policy_record.version,
+        regions=tuple(_region(state, now, region) for _, region in sorted(state.regions.items())),
+        weights=weights_view(state),
+        failover=state.move.record if state.move else None,
+        failovers=tuple(reversed(state.failovers.values())),
+        sights=sights(state, now),
+    )
+
+
+def sights(state: State, now: Now) -> tuple[SightView, ...]:
+    """What every connected agent sees of other regions."""
+    found = []
+    for key, agent in sorted(state.agents.items()):
+        if agent.report is None or agent.session is None:
+            continue
+        age_ns = now.mono_ns - agent.report_ns
+        found += [
+            SightView(key, agent.record.region, s.region, s.agent, s.reachable, s.rtt_ns, s.age_ns + age_ns)
+            for s in agent.report.sights
+        ]
+    return tuple(found)
+
+
+def explain(state: State, now: Now, if_down: str) -> ExplanationView:
+    """The election as it would go now, or if the region `if_down` died this instant."""
+    now_ns = now.mono_ns
+    active, _ = active_now(state, now_ns)
+    serving = bool(active) and active != if_down
+    given = ranking.election_input(state, now_ns, serving, if_down=if_down, exclude=(active,) if serving else ())
+    best = rank(given)
+    return ExplanationView(
+        strategy=state.policy.strategy,
+        winner=best.winner,
+        candidates=best.candidates,
+        explanation=best.explanation,
+        active_region=active,
+        if_down=if_down,
+        would_move=not serving and bool(best.winner),
+    )
+
+
+def routing_totals(state: State) -> tuple[RouteTotal, ...]:
+    """Routed requests over all agents and lives, sorted."""
+    totals: list[RouteTotal] = []
+    for name, agent in sorted(state.agents.items()):
+        counts = dict(agent.routed)
+        for count in agent.routed_now:
+            key = (count.client_region, count.target_region, count.traffic_class, count.strategy, count.outcome)
+            counts[key] = counts.get(key, 0) + count.count
+        totals += [RouteTotal(RouteCount(*key, value), name) for key, value in sorted(counts.items())]
+    return tuple(totals)
