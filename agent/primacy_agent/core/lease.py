@@ -49,7 +49,7 @@ from primacy_wire.messages import (
 SENT_AGE_NS_MAX = 60 * SECOND_NS
 """A report older than the longest TTL can carry no lease any more, so its sending time may be forgotten."""
 CLOCK_GAIN_NS_MIN = 100 * MILLISECOND_NS
-"""How much REALTIME may gain on BOOTTIME beyond the drift bound before the guest's clock is taken to have stood still."""
+"""How much REALTIME may gain on BOOTTIME beyond the drift bound before the guest's clock counts as having stood still."""
 REPORT_INTERVAL_NS_DEFAULT = SECOND_NS
 
 
@@ -243,10 +243,8 @@ class LeaseHolder:
         region, active_epoch = (rows.active_region, rows.active_epoch) if rows else ("", 0)
         if held is not None and valid:
             region, active_epoch = self.region, held.epoch
-        if not valid:
-            phase = Phase.STANDBY
-        else:
-            phase = Phase.FROZEN if frozen else Phase.ACTIVE
+        serving = Phase.FROZEN if frozen else Phase.ACTIVE
+        phase = serving if valid else Phase.STANDBY
         return ActiveView(
             active=phase is Phase.ACTIVE,
             phase=phase,
@@ -281,7 +279,7 @@ class LeaseHolder:
 
     # ---- speaking
 
-    def hello(self, now: Now, group: str, host: str, peer_address: str, spec: RegionSpec) -> Hello:
+    def hello(self, group: str, host: str, peer_address: str, spec: RegionSpec) -> Hello:
         """The first message of a session."""
         return Hello(
             group=group,
@@ -343,7 +341,7 @@ class LeaseHolder:
             case Received(message):
                 self._on_message(now, message, out)
             case Durable(batch):
-                self._on_durable(now, batch, out)
+                self._on_durable(batch, out)
             case LinkDown(superseded=True, reason=reason):
                 self.superseded = reason or "a newer life of this agent is known to the coordinator"
                 self._accepting.clear()
@@ -396,9 +394,7 @@ class LeaseHolder:
             self._accepting.clear()
             self._freeze = None
             self._batch += 1
-            self.memory = replace(
-                self.memory, lineage=theirs, heard_epoch=welcome.epoch, membership=welcome.membership
-            )
+            self.memory = replace(self.memory, lineage=theirs, heard_epoch=welcome.epoch, membership=welcome.membership)
             self.foreign_store = ""
             out += [Persist(self._batch, self.memory), AuthorityChanged(), ReportSoon()]
             return
@@ -418,9 +414,7 @@ class LeaseHolder:
             self.answered_mono_ns = now.mono_ns
         stale = answer.epoch < self.memory.heard_epoch
         revision = max(answer.lineage.revision, self.memory.lineage.revision)
-        self._remember(
-            out, lineage=replace(self.memory.lineage, revision=revision), heard_epoch=answer.epoch
-        )
+        self._remember(out, lineage=replace(self.memory.lineage, revision=revision), heard_epoch=answer.epoch)
         if stale:
             return
         held = self._held
@@ -473,7 +467,7 @@ class LeaseHolder:
         self._accepting = {offer.epoch: (self._batch, lease)}
         out.append(Persist(self._batch, self.memory))
 
-    def _on_durable(self, now: Now, batch: int, out: list[AgentEffect]) -> None:
+    def _on_durable(self, batch: int, out: list[AgentEffect]) -> None:
         for epoch, (needed, lease) in list(self._accepting.items()):
             if batch < needed:
                 continue

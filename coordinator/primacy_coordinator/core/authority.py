@@ -16,15 +16,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from primacy_coordinator.core.effects import Severity, Topic
-from primacy_coordinator.core.model import (
-    LeasePhase,
-    LeaseRecord,
-    RegionStatus,
-    margin_up,
-)
-from primacy_coordinator.core.state import Authority, Life, Session, State
-from primacy_coordinator.core.turn import Turn
 from primacy_wire.messages import (
     Accept,
     Answer,
@@ -35,6 +26,16 @@ from primacy_wire.messages import (
     Released,
     Report,
 )
+
+from primacy_coordinator.core.effects import Severity, Topic
+from primacy_coordinator.core.model import (
+    LeasePhase,
+    LeaseRecord,
+    RegionStatus,
+    margin_up,
+)
+from primacy_coordinator.core.state import Authority, Life, Session, State
+from primacy_coordinator.core.turn import Turn
 
 
 def restored(record: LeaseRecord, now_ns: int, drift_ppm: int) -> Authority:
@@ -101,8 +102,9 @@ def decide_grant(state: State, turn: Turn, region: str, failover_id: str) -> int
     authority.offer_until_ns = now_ns + policy.lease_ttl_ns
     authority.free_since_ns = None
     authority.run_out_told = False
-    turn.journal("lease-granted", f"epoch {epoch} is {region}'s to take", region=region, epoch=epoch,
-                 failover_id=failover_id)
+    turn.journal(
+        "lease-granted", f"epoch {epoch} is {region}'s to take", region=region, epoch=epoch, failover_id=failover_id
+    )
     turn.changed(Topic.ACTIVE)
     turn.unsettled = True
     return epoch
@@ -117,8 +119,13 @@ def decide_release(state: State, turn: Turn, failover_id: str, freeze_id: str) -
         turn,
         replace(record, phase=LeasePhase.RELEASING, failover_id=failover_id, release_freeze_id=freeze_id),
     )
-    turn.journal("lease-release-ordered", f"{record.holder} shall give up epoch {record.epoch}",
-                 region=record.holder, epoch=record.epoch, failover_id=failover_id)
+    turn.journal(
+        "lease-release-ordered",
+        f"{record.holder} shall give up epoch {record.epoch}",
+        region=record.holder,
+        epoch=record.epoch,
+        failover_id=failover_id,
+    )
 
 
 def take_fenced(state: State, turn: Turn, region: str, owner: str, reason: str) -> None:
@@ -128,8 +135,13 @@ def take_fenced(state: State, turn: Turn, region: str, owner: str, reason: str) 
         return
     authority.holds.clear()
     authority.wait_until_ns = min(authority.wait_until_ns, turn.now.mono_ns)
-    turn.journal("holder-fenced", f"{owner or 'an operator'} says that {region} is fenced: {reason or 'no reason given'}",
-                 Severity.CRITICAL, region=region, epoch=authority.record.epoch)
+    turn.journal(
+        "holder-fenced",
+        f"{owner or 'an operator'} says that {region} is fenced: {reason or 'no reason given'}",
+        Severity.CRITICAL,
+        region=region,
+        epoch=authority.record.epoch,
+    )
     turn.unsettled = True
 
 
@@ -138,8 +150,9 @@ def reset_after_recovery(state: State, turn: Turn, epoch: int) -> None:
     _record(
         state,
         turn,
-        replace(state.authority.record, epoch=epoch, holder="", phase=LeasePhase.NONE, failover_id="",
-                release_freeze_id=""),
+        replace(
+            state.authority.record, epoch=epoch, holder="", phase=LeasePhase.NONE, failover_id="", release_freeze_id=""
+        ),
     )
     authority = state.authority
     authority.holds.clear()
@@ -181,7 +194,11 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
             pass
         elif _may_offer(state, session, now_ns):
             _offer(state, turn, session, ttl_ns)
-        if record.phase is LeasePhase.RELEASING and durable.phase is LeasePhase.RELEASING and report.epoch == record.epoch:
+        if (
+            record.phase is LeasePhase.RELEASING
+            and durable.phase is LeasePhase.RELEASING
+            and report.epoch == record.epoch
+        ):
             _order_release(state, turn, session)  # The first order may have been lost.
     policy = state.policy
     turn.send(
@@ -210,9 +227,8 @@ def _may_renew(state: State, session: Session, report: Report, now_ns: int) -> b
     if now_ns < authority.wait_until_ns and not report.valid:
         return False  # The store may be an older copy: only what still stands is renewed.
     move = state.move
-    if move is not None and move.freeze_id and session.life not in move.frozen:
-        return False  # It cannot be frozen, so it is waited out.
-    return True
+    # A life that cannot be frozen is waited out.
+    return move is None or not move.freeze_id or session.life in move.frozen
 
 
 def _may_offer(state: State, session: Session, now_ns: int) -> bool:
@@ -274,8 +290,9 @@ def _order_release(state: State, turn: Turn, session: Session) -> None:
     durable = state.authority.durable
     turn.send(
         session.number,
-        Release(session.hello.incarnation, durable.epoch, state.store_id, durable.release_freeze_id,
-                durable.failover_id),
+        Release(
+            session.hello.incarnation, durable.epoch, state.store_id, durable.release_freeze_id, durable.failover_id
+        ),
     )
 
 
@@ -303,8 +320,13 @@ def _note_accepted(state: State, turn: Turn, life: Life) -> None:
         replace(record, phase=LeasePhase.ACCEPTED, accepted_epoch=record.epoch, accepted_region=record.holder),
     )
     state.regions[record.holder].unanswered = 0
-    turn.journal("lease-accepted", f"{record.holder} is active at epoch {record.epoch}",
-                 region=record.holder, epoch=record.epoch, failover_id=record.failover_id)
+    turn.journal(
+        "lease-accepted",
+        f"{record.holder} is active at epoch {record.epoch}",
+        region=record.holder,
+        epoch=record.epoch,
+        failover_id=record.failover_id,
+    )
     turn.changed(Topic.ACTIVE)
     state.weights_dirty = True
     turn.unsettled = True
@@ -316,8 +338,12 @@ def on_refused(state: State, turn: Turn, session: Session, message: Refuse | Rel
         return
     if session.life not in state.authority.refused:
         word = "refused" if isinstance(message, Refuse) else "released"
-        turn.journal(f"lease-{word}", f"{session.key} {word} epoch {message.epoch}: {message.reason}",
-                     region=session.region, epoch=message.epoch)
+        turn.journal(
+            f"lease-{word}",
+            f"{session.key} {word} epoch {message.epoch}: {message.reason}",
+            region=session.region,
+            epoch=message.epoch,
+        )
     _give_up(state, turn, session.life)
 
 
@@ -375,8 +401,13 @@ def on_time(state: State, turn: Turn) -> None:
         state.weights_dirty = True
     if record.phase is LeasePhase.ACCEPTED and authority.free_since_ns is not None and not authority.run_out_told:
         authority.run_out_told = True
-        turn.journal("lease-lapsed", f"nobody renewed {record.holder}'s lease of epoch {record.epoch}",
-                     Severity.WARNING, region=record.holder, epoch=record.epoch)
+        turn.journal(
+            "lease-lapsed",
+            f"nobody renewed {record.holder}'s lease of epoch {record.epoch}",
+            Severity.WARNING,
+            region=record.holder,
+            epoch=record.epoch,
+        )
 
 
 def _follow_ttl(state: State, turn: Turn) -> None:
@@ -398,9 +429,10 @@ def _bring_back(state: State, turn: Turn) -> None:
     for session in state.sessions.values():
         report = session.report
         fresh_ns = 3 * state.policy.report_interval_ns
-        if session.region == state.authority.record.holder and report is not None:
-            if turn.now.mono_ns - session.report_ns <= fresh_ns:
-                on_report(state, turn, session, report)
+        if session.region != state.authority.record.holder or report is None:
+            continue
+        if turn.now.mono_ns - session.report_ns <= fresh_ns:
+            on_report(state, turn, session, report)
 
 
 def deadlines(state: State) -> list[int]:

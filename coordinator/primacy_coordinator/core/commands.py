@@ -47,20 +47,31 @@ def _refuse(kind: RefusalKind, rule: str, message: str, **metadata: str) -> Refu
 
 
 def _unknown_region(name: str) -> Refusal:
-    return _refuse(RefusalKind.NOT_FOUND, "REGION_NOT_FOUND",
-                   f"there is no region {name!r}: `primacy regions list` shows the registered ones", region=name)
+    return _refuse(
+        RefusalKind.NOT_FOUND,
+        "REGION_NOT_FOUND",
+        f"there is no region {name!r}: `primacy regions list` shows the registered ones",
+        region=name,
+    )
 
 
 def _stale(current: int) -> Refusal:
-    return _refuse(RefusalKind.STALE, "ETAG_MISMATCH", "it was changed since it was read: read it again and repeat",
-                   etag=str(current))
+    return _refuse(
+        RefusalKind.STALE,
+        "ETAG_MISMATCH",
+        "it was changed since it was read: read it again and repeat",
+        etag=str(current),
+    )
 
 
 def register(state: State, turn: Turn, command: RegisterRegion) -> None:
     if command.name in state.regions:
-        refusal = _refuse(RefusalKind.ALREADY_EXISTS, "REGION_EXISTS",
-                          f"region {command.name!r} is registered already: use UpdateRegion to change it",
-                          region=command.name)
+        refusal = _refuse(
+            RefusalKind.ALREADY_EXISTS,
+            "REGION_EXISTS",
+            f"region {command.name!r} is registered already: use UpdateRegion to change it",
+            region=command.name,
+        )
         turn.reply(command.request, refusal=refusal)
         return
     if command.validate_only:
@@ -80,8 +91,12 @@ def update(state: State, turn: Turn, command: UpdateRegion) -> None:
         return
     bad = [path for path in command.paths if path not in SETTING_FIELDS]
     if bad:
-        refusal = Refusal(RefusalKind.INVALID, "UPDATE_MASK", "the update mask names what cannot be set",
-                          tuple(("updateMask", f"{path!r} is none of {', '.join(SETTING_FIELDS)}") for path in bad))
+        refusal = Refusal(
+            RefusalKind.INVALID,
+            "UPDATE_MASK",
+            "the update mask names what cannot be set",
+            tuple(("updateMask", f"{path!r} is none of {', '.join(SETTING_FIELDS)}") for path in bad),
+        )
         turn.reply(command.request, refusal=refusal)
         return
     if not command.validate_only:
@@ -105,17 +120,27 @@ def deregister(state: State, turn: Turn, command: DeregisterRegion) -> None:
     if command.etag and command.etag != str(region.record.version):
         refusal = _stale(region.record.version)
     elif record.holder == command.name and not authority.is_free(state, turn.now.mono_ns):
-        refusal = _refuse(RefusalKind.PRECONDITION, "ACTIVE_REGION",
-                          f"{command.name} holds the active lease: move it first with `primacy failover`",
-                          region=command.name)
+        refusal = _refuse(
+            RefusalKind.PRECONDITION,
+            "ACTIVE_REGION",
+            f"{command.name} holds the active lease: move it first with `primacy failover`",
+            region=command.name,
+        )
     elif state.move is not None and command.name in (state.move.record.to_region, state.move.record.from_region):
-        refusal = _refuse(RefusalKind.PRECONDITION, "MOVE_IN_PROGRESS",
-                          f"failover {state.move.record.id} concerns {command.name}: wait until it is done",
-                          failover=state.move.record.id)
+        refusal = _refuse(
+            RefusalKind.PRECONDITION,
+            "MOVE_IN_PROGRESS",
+            f"failover {state.move.record.id} concerns {command.name}: wait until it is done",
+            failover=state.move.record.id,
+        )
     elif live and "LIVE_SESSIONS" not in command.override_rules:
-        refusal = _refuse(RefusalKind.PRECONDITION, "LIVE_SESSIONS",
-                          f"agents of {command.name} are connected ({', '.join(sorted(live))}): stop them first, "
-                          "or override the rule LIVE_SESSIONS", region=command.name)
+        refusal = _refuse(
+            RefusalKind.PRECONDITION,
+            "LIVE_SESSIONS",
+            f"agents of {command.name} are connected ({', '.join(sorted(live))}): stop them first, "
+            "or override the rule LIVE_SESSIONS",
+            region=command.name,
+        )
     if refusal is None and not command.validate_only:
         registry.deregister(state, turn, region)
     turn.reply(command.request, refusal=refusal)
@@ -124,8 +149,10 @@ def deregister(state: State, turn: Turn, command: DeregisterRegion) -> None:
 def set_policy(state: State, turn: Turn, command: SetPolicy) -> None:
     problems = check_policy(command.policy)
     if problems:
-        turn.reply(command.request, refusal=Refusal(RefusalKind.INVALID, "POLICY", "the policy does not fit together",
-                                                    problems))
+        turn.reply(
+            command.request,
+            refusal=Refusal(RefusalKind.INVALID, "POLICY", "the policy does not fit together", problems),
+        )
         return
     if command.etag and command.etag != str(state.policy_record.version):
         turn.reply(command.request, refusal=_stale(state.policy_record.version))
@@ -135,8 +162,9 @@ def set_policy(state: State, turn: Turn, command: SetPolicy) -> None:
         state.policy_record = wanted
         state.policy_stored = True
         turn.write(wanted)
-        turn.journal("policy-set", f"policy version {wanted.version} by {command.owner or 'an operator'}",
-                     inputs=command.policy)
+        turn.journal(
+            "policy-set", f"policy version {wanted.version} by {command.owner or 'an operator'}", inputs=command.policy
+        )
         turn.changed(Topic.POLICY)
         state.weights_dirty = True
         for region in state.regions.values():
@@ -154,8 +182,15 @@ def move_active(state: State, turn: Turn, command: MoveActive) -> None:
     now_ns = turn.now.mono_ns
     serving = authority.is_serving(state, now_ns)
     active = state.authority.record.accepted_region if serving else ""
-    best = ranking.rank_now(state, now_ns, serving and not command.forced, command.target,
-                            (active,) if active else (), command.override_rules, command.forced)
+    best = ranking.rank_now(
+        state,
+        now_ns,
+        serving and not command.forced,
+        command.target,
+        (active,) if active else (),
+        command.override_rules,
+        command.forced,
+    )
     if not best.winner:
         turn.reply(command.request, refusal=_no_target(command, best))
         return
@@ -164,11 +199,21 @@ def move_active(state: State, turn: Turn, command: MoveActive) -> None:
     if command.validate_only:
         kind = FailoverKind.FORCED if command.forced else FailoverKind.PLANNED
         planned = FailoverRecord(
-            id="", move=kind, state=FailoverState.FREEZING if active and not command.forced else FailoverState.WAITING,
-            from_region=active, to_region=best.winner, epoch=state.authority.record.epoch + 1,
-            cause="dry run", start_wall_ns=turn.now.wall_ns, candidates=best.candidates,
-            explanation=best.explanation, reason=command.reason, owner=command.owner,
-            requested_target=command.target, forced=command.forced, policy_version=state.policy_record.version,
+            id="",
+            move=kind,
+            state=FailoverState.FREEZING if active and not command.forced else FailoverState.WAITING,
+            from_region=active,
+            to_region=best.winner,
+            epoch=state.authority.record.epoch + 1,
+            cause="dry run",
+            start_wall_ns=turn.now.wall_ns,
+            candidates=best.candidates,
+            explanation=best.explanation,
+            reason=command.reason,
+            owner=command.owner,
+            requested_target=command.target,
+            forced=command.forced,
+            policy_version=state.policy_record.version,
         )
         turn.reply(command.request, MovePlan(planned, kind, steps, wait_ns))
         return
@@ -181,38 +226,68 @@ def _refusal_of_move(state: State, turn: Turn, command: MoveActive) -> Refusal |
     lease = state.authority
     unknown = [rule for rule in command.override_rules if rule not in election.RULES]
     if unknown:
-        return Refusal(RefusalKind.INVALID, "OVERRIDE_RULES", "a rule that does not exist cannot be overridden",
-                       tuple((f"overrideRules[{command.override_rules.index(r)}]",
-                              f"{r!r} is none of {', '.join(sorted(election.RULES))}") for r in unknown))
+        return Refusal(
+            RefusalKind.INVALID,
+            "OVERRIDE_RULES",
+            "a rule that does not exist cannot be overridden",
+            tuple(
+                (
+                    f"overrideRules[{command.override_rules.index(r)}]",
+                    f"{r!r} is none of {', '.join(sorted(election.RULES))}",
+                )
+                for r in unknown
+            ),
+        )
     if command.holder_fenced and not command.forced:
-        return Refusal(RefusalKind.INVALID, "HOLDER_FENCED", "fencing by hand belongs to a forced failover",
-                       (("holderFenced", "needs mode FAILOVER_MODE_FORCED"),))
+        return Refusal(
+            RefusalKind.INVALID,
+            "HOLDER_FENCED",
+            "fencing by hand belongs to a forced failover",
+            (("holderFenced", "needs mode FAILOVER_MODE_FORCED"),),
+        )
     if command.target and command.target not in state.regions:
         return _unknown_region(command.target)
     if state.doubt is not None:
-        return _refuse(RefusalKind.PRECONDITION, "STATE_DOUBT",
-                       f"the store is in doubt ({state.doubt.record.reason}): run `primacy recover`")
+        return _refuse(
+            RefusalKind.PRECONDITION,
+            "STATE_DOUBT",
+            f"the store is in doubt ({state.doubt.record.reason}): run `primacy recover`",
+        )
     if command.if_epoch is not None and command.if_epoch != lease.durable.epoch:
-        return _refuse(RefusalKind.PRECONDITION, "EPOCH_MISMATCH",
-                       f"the epoch is {lease.durable.epoch}, not {command.if_epoch}: look at `primacy status` again",
-                       epoch=str(lease.durable.epoch))
+        return _refuse(
+            RefusalKind.PRECONDITION,
+            "EPOCH_MISMATCH",
+            f"the epoch is {lease.durable.epoch}, not {command.if_epoch}: look at `primacy status` again",
+            epoch=str(lease.durable.epoch),
+        )
     move = state.move
     if move is not None and not (command.forced and _may_take_over(move.record.state, command)):
-        return _refuse(RefusalKind.PRECONDITION, "MOVE_IN_PROGRESS",
-                       f"failover {move.record.id} is under way ({move.record.state.name.lower()}): "
-                       f"`primacy explain {move.record.id}` shows it", failover=move.record.id)
+        return _refuse(
+            RefusalKind.PRECONDITION,
+            "MOVE_IN_PROGRESS",
+            f"failover {move.record.id} is under way ({move.record.state.name.lower()}): "
+            f"`primacy explain {move.record.id}` shows it",
+            failover=move.record.id,
+        )
     if command.holder_fenced and command.holder_fenced != lease.record.holder:
-        return _refuse(RefusalKind.PRECONDITION, "NOT_THE_HOLDER",
-                       f"{command.holder_fenced} is not the holder of the recorded lease "
-                       f"({lease.record.holder or 'nobody is'})", holder=lease.record.holder)
+        return _refuse(
+            RefusalKind.PRECONDITION,
+            "NOT_THE_HOLDER",
+            f"{command.holder_fenced} is not the holder of the recorded lease ({lease.record.holder or 'nobody is'})",
+            holder=lease.record.holder,
+        )
     serving = authority.is_serving(state, now_ns)
     if serving and command.target == lease.record.accepted_region and move is None:
-        return _refuse(RefusalKind.PRECONDITION, "ALREADY_ACTIVE", f"{command.target} is active already",
-                       region=command.target)
+        return _refuse(
+            RefusalKind.PRECONDITION, "ALREADY_ACTIVE", f"{command.target} is active already", region=command.target
+        )
     if serving and not command.forced and now_ns < lease.wait_until_ns:
-        return _refuse(RefusalKind.UNAVAILABLE, "RESTART_WAIT",
-                       "the coordinator has just started and waits out what it may have granted: repeat in a moment",
-                       retry_delay_ns=str(lease.wait_until_ns - now_ns))
+        return _refuse(
+            RefusalKind.UNAVAILABLE,
+            "RESTART_WAIT",
+            "the coordinator has just started and waits out what it may have granted: repeat in a moment",
+            retry_delay_ns=str(lease.wait_until_ns - now_ns),
+        )
     return None
 
 
@@ -225,9 +300,12 @@ def _no_target(command: MoveActive, best: election.Ranking) -> Refusal:
     if command.target:
         for candidate in best.candidates:
             if candidate.region == command.target and candidate.rule:
-                return _refuse(RefusalKind.PRECONDITION, candidate.rule,
-                               f"{command.target} cannot become active: {candidate.detail or candidate.rule}",
-                               region=command.target)
+                return _refuse(
+                    RefusalKind.PRECONDITION,
+                    candidate.rule,
+                    f"{command.target} cannot become active: {candidate.detail or candidate.rule}",
+                    region=command.target,
+                )
     return _refuse(RefusalKind.PRECONDITION, "NO_TARGET", f"no region can take over: {best.explanation}")
 
 
@@ -240,15 +318,20 @@ def _steps(state: State, command: MoveActive, active: str, winner: str, wait_ns:
         steps.append(f"trust that {command.holder_fenced} is fenced, and wait for nothing: I1 is yours to keep")
     elif active or state.authority.record.phase is not LeasePhase.NONE:
         limit_s = max(wait_ns, margin_up(state.policy.lease_ttl_ns, state.policy.drift_ppm) if active else 0) / 1e9
-        steps.append(f"let {active or 'the last holder'} release its lease, or wait at most {limit_s:.1f} s for it to run out")
+        holder = active or "the last holder"
+        steps.append(f"let {holder} release its lease, or wait at most {limit_s:.1f} s for it to run out")
     steps.append(f"grant epoch {epoch} to {winner}")
     return tuple(steps)
 
 
 def recover(state: State, turn: Turn, command: Recover) -> None:
     if command.confirm and state.doubt is None:
-        turn.reply(command.request, refusal=_refuse(RefusalKind.PRECONDITION, "NOT_IN_DOUBT",
-                                                    "the store is not in doubt: there is nothing to recover"))
+        turn.reply(
+            command.request,
+            refusal=_refuse(
+                RefusalKind.PRECONDITION, "NOT_IN_DOUBT", "the store is not in doubt: there is nothing to recover"
+            ),
+        )
         return
     if command.confirm:
         lineage.confirm(state, turn, command.owner)
@@ -257,8 +340,13 @@ def recover(state: State, turn: Turn, command: Recover) -> None:
 
 def prepare_delete(state: State, turn: Turn, command: PrepareDelete) -> None:
     if not authority.is_free(state, turn.now.mono_ns):
-        turn.reply(command.request, refusal=_refuse(
-            RefusalKind.PRECONDITION, "LEASE_HELD",
-            f"{state.authority.record.holder} may still be active: stop its agents and wait for the lease to run out"))
+        turn.reply(
+            command.request,
+            refusal=_refuse(
+                RefusalKind.PRECONDITION,
+                "LEASE_HELD",
+                f"{state.authority.record.holder} may still be active: stop its agents and wait for the lease to run out",
+            ),
+        )
         return
     turn.reply(command.request, state.authority.record.epoch)

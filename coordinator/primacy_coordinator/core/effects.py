@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from primacy_coordinator.core.model import Record
 from primacy_wire.messages import ToAgent
+
+from primacy_coordinator.core.model import Record
 
 
 @dataclass(frozen=True, slots=True)

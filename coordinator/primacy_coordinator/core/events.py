@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from primacy_coordinator.core.model import Policy, RegionSettings
 from primacy_wire.messages import FromAgent, Hello
+
+from primacy_coordinator.core.model import Policy, RegionSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from primacy_wire.instant import MILLISECOND_NS, Now
+from primacy_wire.messages import Accept, Frozen, Refuse, Released, ReleaseRefused, Report
+
 from primacy_coordinator.core import (
     authority,
     commands,
@@ -55,8 +58,6 @@ from primacy_coordinator.core.views import (
     RouteTotal,
     WeightsView,
 )
-from primacy_wire.instant import MILLISECOND_NS, Now
-from primacy_wire.messages import Accept, Frozen, Refuse, Released, ReleaseRefused, Report
 
 TICK_NS_MIN = MILLISECOND_NS
 
@@ -205,4 +206,3 @@ class Group:
 
     def failover(self, failover_id: str) -> FailoverRecord | None:
         return self._state.failovers.get(failover_id)
-

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from primacy_wire.instant import Now
+from primacy_wire.messages import Lineage, Membership, Welcome
+
 from primacy_coordinator.core import authority
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.model import TTL_NS_MAX, DoubtRecord, LineageRecord, margin_up
 from primacy_coordinator.core.state import Doubt, Session, State
 from primacy_coordinator.core.turn import Turn
 from primacy_coordinator.core.views import RecoveryAgent, RecoveryPlan
-from primacy_wire.instant import Now
-from primacy_wire.messages import Lineage, Membership, Welcome
 
 
 def check(state: State, turn: Turn, session: Session, lineage: Lineage, heard_epoch: int) -> None:
@@ -113,12 +114,15 @@ def _recover(state: State, turn: Turn, doubt: DoubtRecord) -> None:
     state.eligible_since_ns = None
     revision = max([0, *(s.hello.lineage.revision for s in state.sessions.values())])
     # The revision goes above everything heard too, so that it goes on telling newer from older.
-    state.authority.record = replace(
-        state.authority.record, revision=max(revision, state.authority.record.revision)
-    )
+    state.authority.record = replace(state.authority.record, revision=max(revision, state.authority.record.revision))
     authority.reset_after_recovery(state, turn, epoch)
-    turn.journal("state-recovered", f"the group goes on above epoch {epoch}: {doubt.reason}", Severity.WARNING,
-                 epoch=epoch, inputs=doubt)
+    turn.journal(
+        "state-recovered",
+        f"the group goes on above epoch {epoch}: {doubt.reason}",
+        Severity.WARNING,
+        epoch=epoch,
+        inputs=doubt,
+    )
     turn.unsettled = True
 
 
@@ -169,8 +173,12 @@ def confirm(state: State, turn: Turn, owner: str) -> None:
         return
     state.doubt.record = replace(state.doubt.record, confirmed=True, confirmed_by=owner)
     turn.write(state.doubt.record)
-    turn.journal("recovery-confirmed", f"{owner or 'an operator'} confirmed the recovery; missing: "
-                 f"{', '.join(missing(state)) or 'nobody'}", Severity.WARNING, inputs=state.doubt.record)
+    turn.journal(
+        "recovery-confirmed",
+        f"{owner or 'an operator'} confirmed the recovery; missing: {', '.join(missing(state)) or 'nobody'}",
+        Severity.WARNING,
+        inputs=state.doubt.record,
+    )
     turn.unsettled = True
 
 

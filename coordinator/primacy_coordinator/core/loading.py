@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from primacy_wire.instant import Now
+
 from primacy_coordinator.core import authority, moves, registry, weighing
 from primacy_coordinator.core.model import (
     AgentRecord,
@@ -18,7 +20,6 @@ from primacy_coordinator.core.model import (
     VerdictRecord,
 )
 from primacy_coordinator.core.state import Agent, Doubt, Region, State
-from primacy_wire.instant import Now
 
 
 def load(name: str, loaded: Loaded, now: Now) -> State:

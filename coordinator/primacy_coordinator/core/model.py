@@ -335,7 +335,7 @@ class CandidateResult:
     rank: int
     """1 is best; 0: refused by a hard rule."""
     rule: str = ""
-    """The one rule that refused it (DESIGN names: DOWN, UNKNOWN, …), or for a soft rule that was passed over, its name."""
+    """The one rule that refused it (`DOWN`, `UNKNOWN`, …), or the soft rule that was passed over."""
     detail: str = ""
     soft: bool = False
     scores: tuple[tuple[str, float], ...] = ()

@@ -18,6 +18,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from primacy_wire.instant import Now
+from primacy_wire.messages import Freeze, Frozen, Thaw
+
 from primacy_coordinator.core import authority, ranking
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.election import ElectionInput, Ranking, rank
@@ -33,8 +36,6 @@ from primacy_coordinator.core.model import (
 )
 from primacy_coordinator.core.state import Life, Move, Session, State
 from primacy_coordinator.core.turn import Turn
-from primacy_wire.instant import Now
-from primacy_wire.messages import Freeze, Frozen, Thaw
 
 FAILOVERS_KEPT_MAX = 1000
 FREEZE_PART_USED = 0.8
@@ -86,8 +87,15 @@ def _consider(state: State, turn: Turn) -> None:
         if now_ns - lease.free_since_ns >= grace_ns and ranking.rank_now(state, now_ns).winner:
             cause = f"the active lease of {record.holder} ran out and nobody renewed it"
             begun_ns = now_ns - lease.free_since_ns
-            move = _begin(state, turn, FailoverKind.AUTOMATIC, FailoverState.WAITING, record.accepted_region, cause,
-                          ("run-out", begun_ns))
+            move = _begin(
+                state,
+                turn,
+                FailoverKind.AUTOMATIC,
+                FailoverState.WAITING,
+                record.accepted_region,
+                cause,
+                ("run-out", begun_ns),
+            )
             _grant_next(state, turn, move)
         return
     active = state.regions.get(record.accepted_region)
@@ -98,8 +106,13 @@ def _consider(state: State, turn: Turn) -> None:
     if not ranking.rank_now(state, now_ns, exclude=(record.accepted_region,)).winner:
         return  # I8: nobody could take over, so what there is stays.
     move = _begin(
-        state, turn, FailoverKind.AUTOMATIC, FailoverState.RELEASING, record.accepted_region,
-        f"{record.accepted_region} is down: {active.verdict.reason}", ("down", now_ns - active.since_ns),
+        state,
+        turn,
+        FailoverKind.AUTOMATIC,
+        FailoverState.RELEASING,
+        record.accepted_region,
+        f"{record.accepted_region} is down: {active.verdict.reason}",
+        ("down", now_ns - active.since_ns),
         evidence=active.verdict.evidence,
     )
     authority.decide_release(state, turn, move.record.id, "")
@@ -118,8 +131,12 @@ def _consider_first(state: State, turn: Turn) -> None:
     record = state.authority.record
     first = record.accepted_epoch == 0
     move = _begin(
-        state, turn, FailoverKind.INITIAL if first else FailoverKind.AUTOMATIC, FailoverState.WAITING,
-        record.accepted_region, "the group's first election" if first else "the group was recovered",
+        state,
+        turn,
+        FailoverKind.INITIAL if first else FailoverKind.AUTOMATIC,
+        FailoverState.WAITING,
+        record.accepted_region,
+        "the group's first election" if first else "the group was recovered",
         ("first-wait", now_ns - state.eligible_since_ns),
     )
     _grant_next(state, turn, move)
@@ -197,8 +214,14 @@ def _advance_freeze(state: State, turn: Turn, move: Move) -> None:
         move.freeze_sent = True
         _send_freeze(state, turn, move)
     target = move.record.requested_target
-    best = ranking.rank_now(state, now_ns, serving=True, target=target, exclude=(move.record.from_region,),
-                            override_rules=move.override_rules)
+    best = ranking.rank_now(
+        state,
+        now_ns,
+        serving=True,
+        target=target,
+        exclude=(move.record.from_region,),
+        override_rules=move.override_rules,
+    )
     if not best.winner:
         _thaw(state, turn, move, "no region can take over any more")
     elif now_ns >= move.deadline_ns:
@@ -220,8 +243,13 @@ def _send_freeze(state: State, turn: Turn, move: Move) -> None:
         if session.region == durable.holder:
             turn.send(
                 session.number,
-                Freeze(session.hello.incarnation, durable.epoch, state.store_id, move.freeze_id,
-                       move.policy.switchover_timeout_ns),
+                Freeze(
+                    session.hello.incarnation,
+                    durable.epoch,
+                    state.store_id,
+                    move.freeze_id,
+                    move.policy.switchover_timeout_ns,
+                ),
             )
 
 
@@ -242,8 +270,12 @@ def _grant_next(state: State, turn: Turn, move: Move) -> None:
         if move.record.state is not FailoverState.WAITING or not move.told_stuck:
             move.told_stuck = True
             _enter(state, turn, move, FailoverState.WAITING, "wait", "no region can be elected")
-            turn.journal("no-candidate", f"no region can become active: {best.explanation}", Severity.CRITICAL,
-                         failover_id=move.record.id)
+            turn.journal(
+                "no-candidate",
+                f"no region can become active: {best.explanation}",
+                Severity.CRITICAL,
+                failover_id=move.record.id,
+            )
         return
     again = state.regions[best.winner].unanswered
     if again and not move.backed_off:
@@ -256,19 +288,32 @@ def _grant_next(state: State, turn: Turn, move: Move) -> None:
         return
     move.backed_off = False
     epoch = authority.decide_grant(state, turn, best.winner, move.record.id)
-    move.record = replace(move.record, to_region=best.winner, epoch=epoch, candidates=best.candidates,
-                          explanation=best.explanation)
+    move.record = replace(
+        move.record, to_region=best.winner, epoch=epoch, candidates=best.candidates, explanation=best.explanation
+    )
     _enter(state, turn, move, FailoverState.OFFERING, "offer", f"epoch {epoch} to {best.winner}")
-    turn.journal("election", f"{best.winner} was elected for epoch {epoch}: {best.explanation}", region=best.winner,
-                 epoch=epoch, failover_id=move.record.id, inputs=given)
+    turn.journal(
+        "election",
+        f"{best.winner} was elected for epoch {epoch}: {best.explanation}",
+        region=best.winner,
+        epoch=epoch,
+        failover_id=move.record.id,
+        inputs=given,
+    )
 
 
 def _choose(state: State, now_ns: int, move: Move) -> tuple[ElectionInput, Ranking]:
     """The region that was asked for while it can be elected, else the best: from here there is only forward."""
     wanted = state.regions.get(move.record.requested_target)
     if wanted is not None and not wanted.unanswered:
-        given = ranking.election_input(state, now_ns, serving=False, target=wanted.record.name,
-                                       forced=move.record.forced, override_rules=move.override_rules)
+        given = ranking.election_input(
+            state,
+            now_ns,
+            serving=False,
+            target=wanted.record.name,
+            forced=move.record.forced,
+            override_rules=move.override_rules,
+        )
         best = rank(given)
         if best.winner:
             return given, best
@@ -321,9 +366,13 @@ def _begin(
         FailoverState.RELEASING: "release",
         FailoverState.WAITING: "wait",
     }
-    turn.journal("failover-started", f"{kind.name.lower()} move from {from_region or 'nobody'}: {cause}",
-                 Severity.WARNING if kind is FailoverKind.AUTOMATIC else Severity.INFO,
-                 region=from_region, failover_id=record.id)
+    turn.journal(
+        "failover-started",
+        f"{kind.name.lower()} move from {from_region or 'nobody'}: {cause}",
+        Severity.WARNING if kind is FailoverKind.AUTOMATIC else Severity.INFO,
+        region=from_region,
+        failover_id=record.id,
+    )
     _enter(state, turn, move, first, names[first])
     _prune(state, turn)
     return move
@@ -342,9 +391,7 @@ def _next_id(state: State) -> str:
 def _enter(state: State, turn: Turn, move: Move, to: FailoverState, phase: str, note: str = "") -> None:
     """Close the running phase, open the next and write the record."""
     phases = _closed(turn, move)
-    move.record = replace(
-        move.record, state=to, phases=(*phases, FailoverPhase(phase, turn.now.wall_ns, note=note))
-    )
+    move.record = replace(move.record, state=to, phases=(*phases, FailoverPhase(phase, turn.now.wall_ns, note=note)))
     move.phase_began_ns = turn.now.mono_ns
     _keep(state, turn, move)
 

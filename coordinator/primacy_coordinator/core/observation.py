@@ -12,14 +12,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from statistics import median_low
 
+from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
+from primacy_wire.messages import Load, ServiceState
+
 from primacy_coordinator.core import authority
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.health import AgentEvidence, HealthInput, Vote, judge
 from primacy_coordinator.core.model import RegionStatus, VerdictRecord
 from primacy_coordinator.core.state import Agent, Region, State
 from primacy_coordinator.core.turn import Turn
-from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
-from primacy_wire.messages import Load, ServiceState
 
 AVAILABILITY_HALF_LIFE_NS = 300 * SECOND_NS
 """A region's past counts half after five minutes."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from primacy_wire.instant import Now
+from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
+
 from primacy_coordinator.core import authority, observation, ranking
 from primacy_coordinator.core.election import rank
 from primacy_coordinator.core.state import Agent, Region, State
@@ -16,8 +19,6 @@ from primacy_coordinator.core.views import (
     WeightsView,
 )
 from primacy_coordinator.core.weighing import active_now
-from primacy_wire.instant import Now
-from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
 
 
 def lease_view(state: State, now: Now) -> LeaseView:

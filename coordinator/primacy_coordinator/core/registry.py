@@ -8,6 +8,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from primacy_wire.instant import SECOND_NS
+from primacy_wire.messages import (
+    PROTOCOL_VERSION,
+    Directory,
+    Hello,
+    Membership,
+    PeerAddress,
+    RegionSpec,
+    Report,
+    RouteCount,
+    agent_key,
+)
+
 from primacy_coordinator.core import authority, lineage, observation, weighing
 from primacy_coordinator.core.effects import CloseReason, Severity, Topic
 from primacy_coordinator.core.model import (
@@ -21,18 +34,6 @@ from primacy_coordinator.core.model import (
 )
 from primacy_coordinator.core.state import Agent, Region, Session, State
 from primacy_coordinator.core.turn import Turn
-from primacy_wire.instant import SECOND_NS
-from primacy_wire.messages import (
-    PROTOCOL_VERSION,
-    Directory,
-    Hello,
-    Membership,
-    PeerAddress,
-    RegionSpec,
-    Report,
-    RouteCount,
-    agent_key,
-)
 
 SUPERSEDED_KEPT_NS = 3600 * SECOND_NS
 PEERS_PER_REGION_MAX = 3
@@ -165,7 +166,9 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
     if last is None or report.answered > last.answered:
         session.heard_ns = now_ns
     elif authority.is_deaf(state, session, now_ns):
-        turn.close(session.number, CloseReason.DEAF, "DEAF", f"none of our answers reaches {session.key}: connect again")
+        turn.close(
+            session.number, CloseReason.DEAF, "DEAF", f"none of our answers reaches {session.key}: connect again"
+        )
         close_session(state, turn, session.number)
         return
     agent = state.agents[session.key]
@@ -234,8 +237,12 @@ def operate(state: State, turn: Turn, region: Region, operated: RegionSettings) 
     """Values that an operator sets win until they are cleared."""
     region.record = replace(region.record, operated=operated, version=region.record.version + 1)
     turn.write(region.record)
-    turn.journal("region-updated", f"region {region.record.name} was changed by an operator",
-                 region=region.record.name, inputs=region.record)
+    turn.journal(
+        "region-updated",
+        f"region {region.record.name} was changed by an operator",
+        region=region.record.name,
+        inputs=region.record,
+    )
     _settings_changed(state, turn, region)
 
 

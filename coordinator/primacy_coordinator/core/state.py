@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from primacy_wire.messages import Hello, Membership, Report, RouteCount
+
 from primacy_coordinator.core.model import (
     AgentRecord,
     DoubtRecord,
@@ -20,7 +22,6 @@ from primacy_coordinator.core.model import (
     VerdictRecord,
 )
 from primacy_coordinator.core.routing import WeightsResult
-from primacy_wire.messages import Hello, Membership, Report, RouteCount
 
 Life = tuple[str, str]
 """(agent key, incarnation): one life of an agent. A release or a refusal speaks for one life only."""

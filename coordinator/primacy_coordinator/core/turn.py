@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from primacy_wire.instant import Now
+from primacy_wire.messages import ToAgent
+
 from primacy_coordinator.core.effects import (
     Changed,
     CloseReason,
@@ -18,8 +21,6 @@ from primacy_coordinator.core.effects import (
 )
 from primacy_coordinator.core.model import Record
 from primacy_coordinator.core.state import State
-from primacy_wire.instant import Now
-from primacy_wire.messages import ToAgent
 
 
 class Turn:

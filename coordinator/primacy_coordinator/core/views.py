@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
+
 from primacy_coordinator.core.model import (
     CandidateResult,
     DoubtRecord,
@@ -14,11 +16,9 @@ from primacy_coordinator.core.model import (
     LeasePhase,
     Policy,
     RegionRecord,
-    RegionStatus,
     RoutingStrategy,
     VerdictRecord,
 )
-from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
 
 Shares = tuple[tuple[str, float], ...]
 """(region, share), every registered region, sorted by name."""

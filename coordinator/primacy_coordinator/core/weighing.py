@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from primacy_wire.messages import WeightsUpdate
+
 from primacy_coordinator.core import authority, observation, ranking
 from primacy_coordinator.core.effects import Topic
 from primacy_coordinator.core.model import RoutingStrategy
 from primacy_coordinator.core.routing import RegionInput, WeightsInput, WeightsResult, weigh
 from primacy_coordinator.core.state import Session, State, Weights
 from primacy_coordinator.core.turn import Turn
-from primacy_wire.messages import WeightsUpdate
 
 VERSIONS_PER_RUN = 1 << 32
 """Versions go on growing over restarts: the number of the run is above, the count within it below."""
