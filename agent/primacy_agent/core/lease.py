@@ -49,7 +49,7 @@ from primacy_wire.messages import (
 SENT_AGE_NS_MAX = 60 * SECOND_NS
 """A report older than the longest TTL can carry no lease any more, so its sending time may be forgotten."""
 CLOCK_GAIN_NS_MIN = 100 * MILLISECOND_NS
-"""How much REALTIME may gain on BOOTTIME beyond the drift bound before the guest's clock counts as having stood still."""
+"""How much REALTIME may gain on BOOTTIME beyond the drift before the guest's clock counts as having stood still."""
 REPORT_INTERVAL_NS_DEFAULT = SECOND_NS
 
 
