@@ -14,30 +14,30 @@ from primacy_wire.settings import ConfigError, load
 Write = Callable[[str], str]
 
 
-class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
     """Base of the schemas below."""
 
 
-class Tls(Frozen):
+class Tls(Strict):
     certificate: str = ""
     key: str = ""
 
 
-class Http(Frozen, tag_field="kind", tag="http"):
+class Http(Strict, tag_field="kind", tag="http"):
     url: str
     timeout: Duration = Duration.of(0.5)
 
 
-class Process(Frozen, tag_field="kind", tag="process"):
+class Process(Strict, tag_field="kind", tag="process"):
     pid_file: Path
 
 
-class Region(Frozen):
+class Region(Strict):
     name: str
     weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
 
 
-class Settings(Frozen, rename="camel"):
+class Settings(Strict, rename="camel"):
     listen: str = "127.0.0.1:7400"
     interval: Duration = Duration.of("1s")
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2

@@ -1,0 +1,133 @@
+"""Policies as people write them."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+from primacy.v1 import policy_pb2, routing_pb2
+from primacy_wire.policy_file import policy_from_text, policy_to_yaml
+from primacy_wire.yaml_text import ConfigError
+
+WHOLE = """\
+strategy: ELECTION_STRATEGY_LATENCY
+readStrategy: ROUTING_STRATEGY_GEOGRAPHIC
+leaseTtl: 3s
+reportInterval: 0.25s
+driftBound: 0.02
+grace: 0.5s
+firstWait: 0s
+failback: FAILBACK_MANUAL
+stableFor: 60s
+switchoverTimeout: 10s
+panicThreshold: 0.0
+minHealthyAgents: 2
+registration: REGISTRATION_CLOSED
+failsafe: FAILSAFE_MODE_FENCE
+regionWeights:
+  eu: 2.0
+  us: 1.5
+clientTraffic:
+  'no': 0.25
+"""
+
+
+def test_a_whole_policy_is_read_and_written_as_it_stands() -> None:
+    policy = policy_from_text(WHOLE)
+    assert policy.strategy == policy_pb2.ELECTION_STRATEGY_LATENCY
+    assert policy.lease_ttl.ToNanoseconds() == 3_000_000_000
+    assert policy.HasField("first_wait")
+    assert policy.HasField("panic_threshold")
+    assert dict(policy.client_traffic) == {"no": 0.25}
+    assert policy_to_yaml(policy) == WHOLE
+
+
+DURATIONS = st.none() | st.integers(0, 10**15)
+
+
+@given(
+    st.builds(
+        policy_pb2.Policy,
+        strategy=st.sampled_from(policy_pb2.ElectionStrategy.values()),
+        read_strategy=st.sampled_from(routing_pb2.RoutingStrategy.values()),
+        drift_bound=st.none() | st.floats(0, 0.1),
+        min_healthy_agents=st.none() | st.integers(1, 9),
+        region_weights=st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), st.floats(0, 10), max_size=3),
+        etag=st.text("0123456789", max_size=3),
+    ),
+    DURATIONS,
+)
+def test_what_is_written_is_read_back(policy: policy_pb2.Policy, grace_ns: int | None) -> None:
+    if grace_ns is not None:
+        policy.grace.FromNanoseconds(grace_ns)
+    assert policy_from_text(policy_to_yaml(policy, with_etag=True)) == policy
+    assert policy_from_text(json_format.MessageToJson(policy)) == policy
+
+
+@pytest.mark.parametrize(
+    "word", ["geographic", "GEOGRAPHIC", "routing_strategy_geographic", "ROUTING_STRATEGY_GEOGRAPHIC"]
+)
+def test_enum_values_are_taken_in_every_form(word: str) -> None:
+    policy = policy_from_text(f"readStrategy: {word}\n")
+    assert policy.read_strategy == routing_pb2.ROUTING_STRATEGY_GEOGRAPHIC
+
+
+def test_nothing_given_is_an_empty_policy() -> None:
+    for text in ("", "{}", "# nothing\n", "grace: null\n"):
+        assert policy_from_text(text) == policy_pb2.Policy()
+    assert policy_from_text(policy_to_yaml(policy_pb2.Policy())) == policy_pb2.Policy()
+
+
+def test_every_fault_is_named_with_its_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        policy_from_text(
+            """leaseTTL: 3s
+lease_ttl: 3s
+strategy: fastest
+readStrategy: 3
+grace: 2
+firstWait: 500ms
+stableFor: soon
+driftBound: .nan
+panicThreshold: half
+minHealthyAgents: 1.5
+regionWeights:
+  eu: heavy
+clientTraffic: [eu]
+failsafe: UNSPECIFIED
+switchoverTimeout: 1:30
+""",
+            "policy.yaml",
+        )
+    assert list(caught.value.problems) == [
+        "policy.yaml:1: leaseTTL: unknown key (did you mean leaseTtl?)",
+        "policy.yaml:2: lease_ttl: unknown key (did you mean leaseTtl?)",
+        "policy.yaml:3: strategy: must be one of PRIORITY, LATENCY, HEALTH, CAPACITY, got 'fastest'",
+        "policy.yaml:4: readStrategy: must be one of "
+        "ACTIVE_ONLY, WEIGHTED, ROUND_ROBIN, HEALTH, LATENCY, GEOGRAPHIC, got 3",
+        'policy.yaml:5: grace: must be seconds like "2.5s", got 2: write "2s"',
+        "policy.yaml:6: firstWait: must be seconds like \"2.5s\", got '500ms'",
+        "policy.yaml:7: stableFor: must be seconds like \"2.5s\", got 'soon'",
+        "policy.yaml:8: driftBound: must be finite, got nan",
+        "policy.yaml:9: panicThreshold: must be a number, got 'half'",
+        "policy.yaml:10: minHealthyAgents: must be a whole number, got 1.5",
+        "policy.yaml:12: regionWeights.eu: must be a number, got 'heavy'",
+        "policy.yaml:13: clientTraffic: must be a mapping",
+        "policy.yaml:14: failsafe: must be one of FENCE, got 'UNSPECIFIED'",
+        "policy.yaml:15: switchoverTimeout: must be seconds like \"2.5s\", got '1:30'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- strategy\n", "p:1: must be a mapping"),
+        ("grace: 1s\ngrace: 2s\n", "p:2: grace: given twice (first in line 1)"),
+        ("minHealthyAgents: 99999999999\n", "p:1: minHealthyAgents: must be a whole number, got 99999999999"),
+    ],
+)
+def test_texts_that_are_no_policy(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        policy_from_text(text, "p")
+    assert list(caught.value.problems) == [problem]
