@@ -72,13 +72,13 @@ def test_a_killed_process_leaves_the_folder_free(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_writable_is_named() -> None:
     # Nobody can make a folder in /proc, not even root.
-    with pytest.raises(FolderError, match="^/proc/primacy: .* can write to$"):
+    with pytest.raises(FolderError, match=r"^/proc/primacy: .* can write to$"):
         StateFolder(Path("/proc/primacy"), "primacy-test")
 
 
 def test_a_path_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    with pytest.raises(FolderError, match=f"{tmp_path}/state: .*must be a folder"):
+    with pytest.raises(FolderError, match=rf"{tmp_path}/state: .*must be a folder"):
         StateFolder(tmp_path / "state", "primacy-test")
 
 

@@ -100,12 +100,12 @@ switchoverTimeout: 1:30
 """,
             "policy.yaml",
         )
+    strategies = "ACTIVE_ONLY, WEIGHTED, ROUND_ROBIN, HEALTH, LATENCY, GEOGRAPHIC"
     assert list(caught.value.problems) == [
         "policy.yaml:1: leaseTTL: unknown key (did you mean leaseTtl?)",
         "policy.yaml:2: lease_ttl: unknown key (did you mean leaseTtl?)",
         "policy.yaml:3: strategy: must be one of PRIORITY, LATENCY, HEALTH, CAPACITY, got 'fastest'",
-        "policy.yaml:4: readStrategy: must be one of "
-        "ACTIVE_ONLY, WEIGHTED, ROUND_ROBIN, HEALTH, LATENCY, GEOGRAPHIC, got 3",
+        f"policy.yaml:4: readStrategy: must be one of {strategies}, got 3",
         'policy.yaml:5: grace: must be seconds like "2.5s", got 2: write "2s"',
         "policy.yaml:6: firstWait: must be seconds like \"2.5s\", got '500ms'",
         "policy.yaml:7: stableFor: must be seconds like \"2.5s\", got 'soon'",

@@ -133,7 +133,8 @@ def test_every_kind_of_message_has_its_place() -> None:
         (m.FromAgent, agent_service_pb2.SessionRequest),
         (m.ToAgent, agent_service_pb2.SessionResponse),
     ):
-        places = {field.message_type.name for field in proto.DESCRIPTOR.oneofs_by_name["message"].fields}
+        fields: list[Any] = list(proto.DESCRIPTOR.oneofs_by_name["message"].fields)
+        places = {field.message_type.name for field in fields}
         assert places == {kind.__name__ for kind in get_args(union)}
 
 
