@@ -38,7 +38,9 @@ def check(state: State, turn: Turn, session: Session, lineage: Lineage, heard_ep
         and (lineage.revision <= record.revision)
     ):
         return
-    reason, stores, runs = "", (), ()
+    reason = ""
+    stores: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
     taken = state.lineage
     foreign = bool(lineage.store_id) and lineage.store_id != state.store_id
     if foreign and lineage.store_id not in taken.store_ids:

@@ -1,0 +1,148 @@
+"""What a coordinator asks of a store, whatever is behind it: batches that are there whole or not at all.
+
+A store belongs to one process at a time. It has a random `store_id` from its creation and writes a random `run_id` at
+every opening, durable before it returns; it keeps all of them, so that an older copy gives itself away (I2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from primacy_coordinator.core.effects import Drop, Journal, Severity
+from primacy_coordinator.core.model import Loaded, Record
+
+
+class StoreError(Exception):
+    """A store cannot do what was asked. The message names the file and what to do.
+
+    StoreError
+    +-- StoreLocked    another process has it open
+    +-- StoreNewer     a newer version of Primacy wrote it; it was left as it was
+    +-- StoreDamaged   it is not what Primacy wrote; it was left as it was
+    `-- StoreRefused   it cannot be written now: disk full, read-only, gone; what was durable can still be read
+    """
+
+
+class StoreLocked(StoreError):
+    pass
+
+
+class StoreNewer(StoreError):
+    pass
+
+
+class StoreDamaged(StoreError):
+    pass
+
+
+class StoreRefused(StoreError):
+    pass
+
+
+Write = Record | Drop
+Settled = Callable[[StoreError | None], None]
+"""Called on the event loop's thread, once per batch and in the order of submission."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A group that exists, or existed: `deleted_wall_ns` 0 means that it exists."""
+
+    name: str
+    created_wall_ns: int
+    deleted_wall_ns: int = 0
+    last_epoch: int = 0
+    """Of a deleted group: a group made again under its name starts above it (I2)."""
+
+
+class StateStore(Protocol):
+    """The durable state of all groups. Methods are called on the event loop's thread."""
+
+    @property
+    def store_id(self) -> str: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+    async def groups(self) -> tuple[GroupRow, ...]:
+        """Every group, deleted ones included, by name."""
+        ...
+
+    async def create_group(self, name: str, created_wall_ns: int) -> GroupRow:
+        """Make a group; one that was deleted comes back with its last epoch. Idempotent."""
+        ...
+
+    async def delete_group(self, name: str, deleted_wall_ns: int, last_epoch: int) -> None:
+        """Drop a group's records and leave a tombstone with its last epoch."""
+        ...
+
+    async def load(self, group: str) -> Loaded:
+        """Every record of the group."""
+        ...
+
+    def submit(self, group: str, writes: Sequence[Write], settled: Settled) -> None:
+        """Make the batch durable, all or none. If it fails, later batches of the group that were submitted before
+        `settled` was called fail too, for they rest on it."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was submitted and let go of the files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which entries of the journal are wanted. Empty or 0: all."""
+
+    group: str
+    kinds: tuple[str, ...] = ()
+    region: str = ""
+    failover_id: str = ""
+    severity_min: Severity = Severity.INFO
+    after: int = 0
+    """Only entries with a higher sequence."""
+    before: int = 0
+    """Only entries with a lower sequence."""
+
+
+class History(Protocol):
+    """The journal (I9): written behind, in a file of its own. Its failure is an alert, never a failover."""
+
+    @property
+    def trouble(self) -> str:
+        """Why entries are being lost, or empty."""
+        ...
+
+    @property
+    def dropped_count(self) -> int: ...
+
+    def append(self, group: str, entry: Journal) -> None:
+        """Write the entry behind; never fails and never waits."""
+        ...
+
+    async def last_sequence(self, group: str) -> int:
+        """The highest sequence of the group that was ever written; 0: none."""
+        ...
+
+    async def events(self, wanted: EventFilter, count: int, newest_first: bool = True) -> tuple[StoredEvent, ...]:
+        """At most `count` entries, what was appended before the call included."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An entry of the journal as it is read back; `inputs` is JSON, or empty."""
+
+    sequence: int
+    wall_ns: int
+    kind: str
+    severity: Severity
+    message: str
+    region: str
+    epoch: int
+    failover_id: str
+    inputs: str
