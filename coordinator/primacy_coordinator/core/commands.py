@@ -345,7 +345,7 @@ def prepare_delete(state: State, turn: Turn, command: PrepareDelete) -> None:
             refusal=_refuse(
                 RefusalKind.PRECONDITION,
                 "LEASE_HELD",
-                f"{state.authority.record.holder} may still be active: stop its agents and wait for the lease to run out",
+                f"{state.authority.record.holder} may still be active: stop its agents and let the lease run out",
             ),
         )
         return

@@ -71,7 +71,12 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
         unknown = VerdictRecord(region.name, RegionStatus.UNKNOWN, "nothing was heard of it yet", (), now.wall_ns)
         verdict = verdicts.get(region.name, unknown)
         state.regions[region.name] = Region(
-            region, verdict, now.mono_ns, restored=region.name in verdicts, availability_ns=now.mono_ns
+            region,
+            verdict,
+            now.mono_ns,
+            restored=region.name in verdicts,
+            recovering=verdict.status in (RegionStatus.DOWN, RegionStatus.RECOVERING),
+            availability_ns=now.mono_ns,
         )
     for record in sorted(agents, key=lambda a: a.key):
         if record.region in state.regions:

@@ -59,7 +59,7 @@ def judge_due(state: State, turn: Turn) -> None:
         _judge(state, turn, region, votes.get(region.record.name, []))
 
 
-def look_again(state: State, region: Region, turn: Turn) -> None:
+def look_again(region: Region, turn: Turn) -> None:
     """Something was heard that may change the verdict at once."""
     region.recheck_ns = turn.now.mono_ns
     turn.unsettled = True
@@ -79,6 +79,8 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
         previous_reason=region.verdict.reason,
         since_ns=now_ns - region.since_ns,
         restored=region.restored,
+        recovering=region.recovering,
+        well_ns=now_ns - region.well_since_ns if region.well_since_ns is not None else 0,
         agents=tuple(_evidence(state, agent, now_ns) for _, agent in sorted(region.agents.items())),
         votes=tuple(sorted(votes, key=lambda v: (v.observer, v.target_agent))),
         report_interval_ns=state.policy.report_interval_ns,
@@ -86,6 +88,7 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
         agents_healthy_min=state.policy.agents_healthy_min,
     )
     judgement = judge(given)
+    _follow_recovery(region, judgement.status, now_ns)
     region.recheck_ns = now_ns + max(1, min(judgement.recheck_ns or RECHECK_NS_MAX, RECHECK_NS_MAX))
     _keep_availability(region, now_ns)
     if judgement.status is region.verdict.status:
@@ -110,6 +113,21 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
     turn.changed(Topic.REGIONS)
     state.weights_dirty = True
     turn.unsettled = True
+
+
+def _follow_recovery(region: Region, status: RegionStatus, now_ns: int) -> None:
+    """A region that was down is recovering until it was well, without a break, for as long as the policy asks."""
+    if status is RegionStatus.DOWN:
+        region.recovering = True
+        region.well_since_ns = None
+    elif status is RegionStatus.RECOVERING:
+        region.recovering = True
+        region.well_since_ns = now_ns if region.well_since_ns is None else region.well_since_ns
+    elif status in (RegionStatus.HEALTHY, RegionStatus.DEGRADED):
+        region.recovering = False
+        region.well_since_ns = None
+    else:
+        region.well_since_ns = None
 
 
 def _evidence(state: State, agent: Agent, now_ns: int) -> AgentEvidence:

@@ -79,7 +79,7 @@ def open_session(state: State, turn: Turn, number: int, hello: Hello) -> None:
     turn.send(number, lineage.welcome(state, session))
     turn.send(number, directory(state, session.region))
     weighing.push(state, turn, session)
-    observation.look_again(state, region, turn)
+    observation.look_again(region, turn)
     turn.changed(Topic.REGIONS)
 
 
@@ -151,7 +151,7 @@ def close_session(state: State, turn: Turn, number: int) -> None:
     agent = state.agents.get(session.key)
     if agent is not None and agent.session is session:
         agent.session = None
-        observation.look_again(state, state.regions[session.region], turn)
+        observation.look_again(state.regions[session.region], turn)
         turn.changed(Topic.REGIONS)
 
 
@@ -187,7 +187,7 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
         or silent_ns > 2 * state.policy.report_interval_ns
         or before.phase is not report.phase
     ):
-        observation.look_again(state, region, turn)
+        observation.look_again(region, turn)
     if report.sights != (before.sights if before else ()):
         _look_at_suspects(state, turn, before, report)
 
@@ -250,7 +250,7 @@ def _settings_changed(state: State, turn: Turn, region: Region) -> None:
     state.weights_dirty = True
     state.directory_dirty = True
     turn.changed(Topic.REGIONS)
-    observation.look_again(state, region, turn)
+    observation.look_again(region, turn)
 
 
 def deregister(state: State, turn: Turn, region: Region) -> None:

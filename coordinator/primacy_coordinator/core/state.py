@@ -73,6 +73,10 @@ class Region:
     """Since when the verdict stands; for a restored one the start of this machine."""
     restored: bool = False
     """The verdict comes from the store, and nothing was heard of the region since."""
+    recovering: bool = False
+    """It was down and has not been well for long enough since."""
+    well_since_ns: int | None = None
+    """While recovering: since when it has been well without a break."""
     recheck_ns: int = 0
     """When time alone may change the verdict."""
     agents: dict[str, Agent] = field(default_factory=dict)
