@@ -1,0 +1,99 @@
+"""AgentService: one coroutine a session, from the bytes of a report to the bytes of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import grpc
+import grpc.aio
+from grpc_status import rpc_status
+from primacy.v1 import agent_service_pb2 as pb
+from primacy.v1.agent_service_pb2_grpc import AgentServiceServicer
+from primacy_wire.errors import BadField, InvalidRequest, Unavailable
+from primacy_wire.messages import Hello, ToAgent
+from primacy_wire.rpc_errors import to_status
+from primacy_wire.session_codec import from_agent_from_proto, to_agent_to_proto
+
+from primacy_coordinator.core.effects import CloseSession
+from primacy_coordinator.rpc.calls import Calls, Context
+from primacy_coordinator.rpc.refusals import close_error
+from primacy_coordinator.shell.sessions import StreamClosed
+
+logger = logging.getLogger(__name__)
+
+HELLO_SECONDS_MAX = 10
+"""How long a stream may stay silent before its hello."""
+ABORT_SECONDS_MAX = 5
+"""How long the transport may take to end a stream whose agent does not read."""
+
+
+class AgentService(AgentServiceServicer):
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def Session(  # type: ignore[override]  # the stubs know generators only; this one writes by its context
+        self,
+        request_iterator: AsyncIterator[pb.SessionRequest],
+        context: Context,
+    ) -> None:
+        """One life of one agent. No message of it is logged, queued or given a task of its own."""
+        hello = await self._hello(context)
+        runner = self._calls.runner(hello.group, "hello.group")
+        session = runner.open_session(hello, _Stream(context))
+        reason = "the stream broke off"
+        try:
+            await session.end_inline()
+            while True:
+                request = await context.read()
+                if request is grpc.aio.EOF:
+                    reason = "the agent ended the stream"
+                    break
+                if session.closed:
+                    # Its end is under way; what still comes is nobody's.
+                    continue
+                runner.hear(session, from_agent_from_proto(request))
+                await session.end_inline()
+        except InvalidRequest as error:
+            reason = f"the agent sent a malformed message: {error.message}"
+            raise
+        finally:
+            runner.close_session(session, reason)
+
+    async def _hello(self, context: Context) -> Hello:
+        try:
+            async with asyncio.timeout(HELLO_SECONDS_MAX):
+                request = await context.read()
+        except TimeoutError:
+            raise Unavailable(f"no hello came within {HELLO_SECONDS_MAX} s", "HELLO_TIMEOUT") from None
+        first = None if request is grpc.aio.EOF else from_agent_from_proto(request)
+        if not isinstance(first, Hello):
+            raise InvalidRequest(BadField("hello", "must be the first message of a session", "REQUIRED"))
+        return first
+
+
+class _Stream:
+    """The transport of one session."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._task = asyncio.current_task()
+
+    async def write(self, message: ToAgent) -> None:
+        try:
+            await self._context.write(to_agent_to_proto(message))
+        except (grpc.aio.BaseError, RuntimeError) as error:  # gRPC says RuntimeError of a finished call
+            raise StreamClosed from error
+
+    async def abort(self, close: CloseSession) -> None:
+        status = rpc_status.to_status(to_status(close_error(close)))
+        try:
+            async with asyncio.timeout(ABORT_SECONDS_MAX):
+                await self._context.abort_with_status(status)
+        except TimeoutError:
+            # The status waits behind messages that the agent does not read: let the stream go without it.
+            if self._task is not None:
+                self._task.cancel()
+        except grpc.aio.AbortError:
+            pass  # How `abort` returns.

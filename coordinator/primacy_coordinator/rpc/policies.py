@@ -1,0 +1,128 @@
+"""PolicyService, and the policy between its message and the core's value."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+from primacy.v1 import policy_pb2, routing_pb2
+from primacy.v1 import policy_service_pb2 as pb
+from primacy.v1.policy_service_pb2_grpc import PolicyServiceServicer
+from primacy_wire.reflection import json_name
+
+from primacy_coordinator.core.events import SetPolicy
+from primacy_coordinator.core.model import (
+    ElectionStrategy,
+    Failback,
+    FailsafeMode,
+    Policy,
+    PolicyRecord,
+    Registration,
+    RoutingStrategy,
+)
+from primacy_coordinator.rpc.calls import Calls, Context
+from primacy_coordinator.rpc.fields import Fields
+from primacy_coordinator.rpc.lengths import render_length
+
+PPM = 1_000_000
+DRIFT_MAX = 0.1
+
+
+def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Policy:
+    """The policy that a message means: what is not set has its default.
+
+    Complains of values that cannot be; whether they fit together is the core's to say.
+    """
+    base = Policy()
+
+    def length(name: str, otherwise_ns: int) -> int:
+        field = json_name(name)
+        if not Message.HasField(message, name):
+            return otherwise_ns
+        return fields.length(f"{path}.{field}", getattr(message, name))
+
+    strategy = fields.known(f"{path}.strategy", message.strategy, ElectionStrategy)
+    read_strategy = fields.known(f"{path}.readStrategy", message.read_strategy, RoutingStrategy)
+    failback = fields.known(f"{path}.failback", message.failback, Failback)
+    registration = fields.known(f"{path}.registration", message.registration, Registration)
+    failsafe = fields.known(f"{path}.failsafe", message.failsafe, FailsafeMode)
+    drift_ppm, panic, agents_min = base.drift_ppm, base.panic_threshold, base.agents_healthy_min
+    if message.HasField("drift_bound"):
+        drift = fields.number(f"{path}.driftBound", message.drift_bound, 1 / PPM, DRIFT_MAX)
+        drift_ppm = round(drift * PPM) if 0 <= drift <= DRIFT_MAX else 0
+    if message.HasField("panic_threshold"):
+        panic = fields.number(f"{path}.panicThreshold", message.panic_threshold, 0, 1)
+    if message.HasField("min_healthy_agents"):
+        agents_min = message.min_healthy_agents
+        if agents_min < 1:
+            fields.add(f"{path}.minHealthyAgents", "OUT_OF_RANGE", "must be 1 or more")
+    lease_ttl_ns = length("lease_ttl", base.lease_ttl_ns)
+    report_interval_ns = length("report_interval", base.report_interval_ns)
+    grace_ns = length("grace", base.grace_ns)
+    first_wait_ns = length("first_wait", base.first_wait_ns)
+    stable_for_ns = length("stable_for", base.stable_for_ns)
+    switchover_timeout_ns = length("switchover_timeout", base.switchover_timeout_ns)
+    region_weights = fields.shares(f"{path}.regionWeights", message.region_weights)
+    client_traffic = fields.shares(f"{path}.clientTraffic", message.client_traffic)
+    fields.check()
+    return Policy(
+        strategy=ElectionStrategy(strategy or base.strategy),
+        read_strategy=RoutingStrategy(read_strategy or base.read_strategy),
+        lease_ttl_ns=lease_ttl_ns,
+        report_interval_ns=report_interval_ns,
+        drift_ppm=drift_ppm,
+        grace_ns=grace_ns,
+        first_wait_ns=first_wait_ns,
+        failback=Failback(failback or base.failback),
+        stable_for_ns=stable_for_ns,
+        switchover_timeout_ns=switchover_timeout_ns,
+        panic_threshold=panic,
+        agents_healthy_min=agents_min,
+        registration=Registration(registration or base.registration),
+        failsafe=FailsafeMode(failsafe or base.failsafe),
+        region_weights=region_weights,
+        client_traffic=client_traffic,
+    )
+
+
+def render_policy(record: PolicyRecord) -> policy_pb2.Policy:
+    """Every value, defaults included."""
+    policy = record.policy
+    return policy_pb2.Policy(
+        strategy=policy_pb2.ElectionStrategy.ValueType(policy.strategy),
+        read_strategy=routing_pb2.RoutingStrategy.ValueType(policy.read_strategy),
+        lease_ttl=render_length(policy.lease_ttl_ns),
+        report_interval=render_length(policy.report_interval_ns),
+        drift_bound=policy.drift_ppm / PPM,
+        grace=render_length(policy.grace_ns),
+        first_wait=render_length(policy.first_wait_ns),
+        failback=policy_pb2.Failback.ValueType(policy.failback),
+        stable_for=render_length(policy.stable_for_ns),
+        switchover_timeout=render_length(policy.switchover_timeout_ns),
+        panic_threshold=policy.panic_threshold,
+        min_healthy_agents=policy.agents_healthy_min,
+        registration=policy_pb2.Registration.ValueType(policy.registration),
+        failsafe=policy_pb2.FailsafeMode.ValueType(policy.failsafe),
+        region_weights=dict(policy.region_weights),
+        client_traffic=dict(policy.client_traffic),
+        etag=str(record.version),
+    )
+
+
+class PolicyService(PolicyServiceServicer):
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def GetPolicy(self, request: pb.GetPolicyRequest, context: Context) -> pb.GetPolicyResponse:
+        record = await self._calls.read(request.group, lambda machine, _: machine.policy_record)
+        return pb.GetPolicyResponse(policy=render_policy(record))
+
+    async def SetPolicy(self, request: pb.SetPolicyRequest, context: Context) -> pb.SetPolicyResponse:
+        fields = Fields()
+        fields.required("policy", request, "policy")
+        owner = fields.text("owner", request.owner)
+        policy = parse_policy(fields, "policy", request.policy)
+        record = await self._calls.command(
+            request.group,
+            lambda number: SetPolicy(number, policy, request.policy.etag, request.validate_only, owner),
+        )
+        assert isinstance(record, PolicyRecord)
+        return pb.SetPolicyResponse(policy=render_policy(record))

@@ -1,0 +1,179 @@
+"""StatusService: the whole group on one screen, and its journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from primacy.v1 import group_service_pb2, policy_pb2, routing_pb2
+from primacy.v1 import status_service_pb2 as pb
+from primacy.v1.status_service_pb2_grpc import StatusServiceServicer
+from primacy_wire.instant import Now
+
+from primacy_coordinator.core.effects import Severity
+from primacy_coordinator.core.group import Group
+from primacy_coordinator.core.model import DoubtRecord, PolicyRecord
+from primacy_coordinator.core.views import GroupView, SightView
+from primacy_coordinator.rpc.calls import Calls, Context
+from primacy_coordinator.rpc.fields import Fields, group_name
+from primacy_coordinator.rpc.lengths import render_instant, render_length
+from primacy_coordinator.rpc.pages import Page
+from primacy_coordinator.rpc.policies import render_policy
+from primacy_coordinator.rpc.render_election import render_failover, render_lease
+from primacy_coordinator.rpc.render_region import render_region
+from primacy_coordinator.rpc.routes import READ, WRITE, render_rows
+from primacy_coordinator.store.api import EventFilter, StoredEvent
+
+STATUS_EVENTS_COUNT = 20
+FIRST_EVENTS_COUNT = 100
+WATCH_EVENTS_COUNT_MAX = 1000
+KINDS_COUNT_MAX = 100
+JOURNAL_RETRY_SECONDS = 1
+FAILSAFE_NOTE = (
+    "FENCE: while the coordinator is away the active lease runs out after its TTL; reads go on by the last weights"
+)
+
+
+class StatusService(StatusServiceServicer):
+    def __init__(self, calls: Calls, version: str) -> None:
+        self._calls = calls
+        self._version = version
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        view, now = await self._calls.read(request.group, _view)
+        events = await self._calls.events(EventFilter(group_name(request.group)), STATUS_EVENTS_COUNT)
+        response = pb.GetStatusResponse(
+            group=view.group,
+            active_region=view.lease.active_region,
+            epoch=view.lease.epoch,
+            lease=render_lease(view.lease, now),
+            regions=[render_region(region) for region in view.regions],
+            read_weights=routing_pb2.Weights(
+                traffic_class=READ,
+                strategy=routing_pb2.RoutingStrategy.ValueType(view.weights.strategy),
+                rows=render_rows(view.weights, READ),
+            ),
+            write_weights=routing_pb2.Weights(traffic_class=WRITE, rows=render_rows(view.weights, WRITE)),
+            weights_version=view.weights.version,
+            panic=view.weights.panic,
+            policy=render_policy(PolicyRecord(view.policy, view.policy_version)),
+            coordinator=self._coordinator(view),
+            sights=[_render_sight(sight) for sight in view.sights],
+            events=[_render_event(event) for event in events],
+        )
+        if view.failover is not None:
+            response.failover.CopyFrom(render_failover(view.failover))
+        if view.doubt is not None:
+            response.doubt.CopyFrom(_render_doubt(view.doubt))
+        return response
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        fields = Fields()
+        region = fields.optional_name("region", request.region)
+        severity = fields.known("minSeverity", request.min_severity, Severity)
+        failover_id = fields.text("failoverId", request.failover_id)
+        kinds = tuple(sorted(set(request.kinds)))
+        if len(kinds) > KINDS_COUNT_MAX:
+            fields.add("kinds", "TOO_MANY", f"must be at most {KINDS_COUNT_MAX} kinds")
+        query = ("events", group_name(request.group), region, failover_id, str(severity), *kinds)
+        page = Page(fields, request.page_size, request.page_token, *query)
+        before = 0
+        if page.after is not None:
+            before = int(page.after) if page.after.isascii() and page.after.isdigit() else 0
+            if not 0 < before < 1 << 63:
+                fields.add("pageToken", "TOKEN_INVALID", "must be a `nextPageToken` of this list")
+        fields.check()
+        wanted = EventFilter(
+            group=group_name(request.group),
+            kinds=kinds,
+            region=region,
+            failover_id=failover_id,
+            severity_min=Severity(severity or Severity.INFO),
+            before=before,
+        )
+        # One more than asked for tells whether there is another page.
+        events = await self._calls.events(wanted, page.size + 1)
+        shown = events[: page.size]
+        return pb.ListEventsResponse(
+            events=[_render_event(event) for event in shown],
+            next_page_token=page.token(str(shown[-1].sequence)) if len(events) > len(shown) else "",
+        )
+
+    async def WatchEvents(
+        self, request: pb.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        fields = Fields()
+        if request.after_sequence < 0:
+            fields.add("afterSequence", "OUT_OF_RANGE", "must be 0 or more")
+        fields.check()
+        group = group_name(request.group)
+        if request.HasField("after_sequence"):
+            last = request.after_sequence
+            events = await self._calls.events(
+                EventFilter(group, after=last), WATCH_EVENTS_COUNT_MAX, newest_first=False
+            )
+        else:
+            last = 0
+            events = (await self._calls.events(EventFilter(group), FIRST_EVENTS_COUNT))[::-1]
+        yield pb.WatchEventsResponse(events=[_render_event(event) for event in events])
+        while True:
+            last = max(last, *(event.sequence for event in events)) if events else last
+            await self._calls.journal_beyond(group, last)
+            events = await self._calls.events(
+                EventFilter(group, after=last), WATCH_EVENTS_COUNT_MAX, newest_first=False
+            )
+            if events:
+                yield pb.WatchEventsResponse(events=[_render_event(event) for event in events])
+            else:
+                # The journal cannot be written now; it is tried again about as often.
+                await asyncio.sleep(JOURNAL_RETRY_SECONDS)
+
+    def _coordinator(self, view: GroupView) -> pb.CoordinatorInfo:
+        return pb.CoordinatorInfo(
+            version=self._version,
+            start_time=render_instant(self._calls.coordinator.started_wall_ns),
+            store_id=view.store_id,
+            run_id=view.run_id,
+            failsafe=policy_pb2.FailsafeMode.ValueType(view.policy.failsafe),
+            failsafe_note=FAILSAFE_NOTE,
+        )
+
+
+def _view(machine: Group, now: Now) -> tuple[GroupView, Now]:
+    return machine.view(now), now
+
+
+def _render_sight(view: SightView) -> pb.Sight:
+    sight = pb.Sight(
+        observer=view.observer,
+        region=view.target_region,
+        agent=view.target_agent,
+        reachable=view.reachable,
+        age=render_length(view.age_ns),
+    )
+    if view.rtt_ns >= 0:
+        sight.rtt.CopyFrom(render_length(view.rtt_ns))
+    return sight
+
+
+def _render_doubt(record: DoubtRecord) -> group_service_pb2.Doubt:
+    return group_service_pb2.Doubt(
+        reason=record.reason,
+        heard_epoch=record.heard_epoch,
+        operator_needed=record.operator_needed,
+        confirmed=record.confirmed,
+    )
+
+
+def _render_event(event: StoredEvent) -> pb.Event:
+    return pb.Event(
+        sequence=event.sequence,
+        time=render_instant(event.wall_ns),
+        kind=event.kind,
+        severity=pb.Severity.ValueType(event.severity),
+        region=event.region,
+        message=event.message,
+        epoch=event.epoch,
+        failover_id=event.failover_id,
+        inputs=event.inputs,
+    )

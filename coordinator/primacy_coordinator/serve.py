@@ -1,0 +1,209 @@
+"""Puts the coordinator together and runs it: store, groups, gRPC, HTTP, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc.aio
+from primacy.v1 import agent_service_pb2_grpc as agent_grpc
+from primacy.v1 import election_service_pb2_grpc as election_grpc
+from primacy.v1 import group_service_pb2_grpc as group_grpc
+from primacy.v1 import policy_service_pb2_grpc as policy_grpc
+from primacy.v1 import region_service_pb2_grpc as region_grpc
+from primacy.v1 import routing_service_pb2_grpc as routing_grpc
+from primacy.v1 import status_service_pb2_grpc as status_grpc
+from primacy_wire import json_log
+from primacy_wire.daemon import FolderError, StateFolder
+from primacy_wire.errors import InvalidRequest
+from primacy_wire.policy_file import policy_from_text
+from primacy_wire.server import ListenError, add_health_and_reflection, listen, make_server
+from primacy_wire.settings import ConfigError
+
+from primacy_coordinator.config import CoordinatorConfig, LogFormat, load_config
+from primacy_coordinator.core.model import Policy
+from primacy_coordinator.core.policy import check_policy
+from primacy_coordinator.rpc.agents import AgentService
+from primacy_coordinator.rpc.calls import Calls
+from primacy_coordinator.rpc.elections import ElectionService
+from primacy_coordinator.rpc.fields import Fields
+from primacy_coordinator.rpc.groups import GroupService
+from primacy_coordinator.rpc.policies import PolicyService, parse_policy
+from primacy_coordinator.rpc.regions import RegionService
+from primacy_coordinator.rpc.routes import RoutingService
+from primacy_coordinator.rpc.status import StatusService
+from primacy_coordinator.shell.coordinator import Coordinator
+from primacy_coordinator.shell.runner import ShellError
+from primacy_coordinator.store.api import StoreError
+from primacy_coordinator.store.history import SqliteHistory
+from primacy_coordinator.store.sqlite import SqliteStore
+from primacy_coordinator.web.app import make_app
+from primacy_coordinator.web.server import WebServer, bind_http
+
+logger = logging.getLogger(__name__)
+
+SERVICES = tuple(
+    f"primacy.v1.{name}Service" for name in ("Agent", "Election", "Group", "Policy", "Region", "Routing", "Status")
+)
+STORE_FILE = "store.db"
+JOURNAL_FILE = "journal.db"
+STOP_SECONDS_MAX = 0.5
+"""How long calls in flight may take once the coordinator stops. Sessions are sent away at once."""
+
+
+class CannotRun(Exception):
+    """Something outside prevents the coordinator from running; one line that names it and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the coordinator was told, and how to read it again."""
+
+    config: CoordinatorConfig
+    policy: Policy | None
+    reload: Callable[[], Settings]
+
+
+def load_settings(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
+    """Settings and policy file, checked. Raises `ConfigError` with every problem found."""
+    config = load_config(path, environ, flags)
+    policy = read_policy(config.policy) if config.policy else None
+    return Settings(config, policy, lambda: load_settings(path, environ, flags))
+
+
+def read_policy(path: str) -> Policy:
+    """The policy in a file. Raises `ConfigError`."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ConfigError([f"{path}: {reason}"]) from error
+    try:
+        policy = parse_policy(Fields(), "", policy_from_text(text, path))
+    except InvalidRequest as error:
+        raise ConfigError([f"{path}: {field.path.lstrip('.')}: {field.advice}" for field in error.fields]) from error
+    problems = check_policy(policy)
+    if problems:
+        raise ConfigError([f"{path}: {field}: {advice}" for field, advice in problems])
+    return policy
+
+
+def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises `CannotRun`."""
+    config = settings.config
+    json_log.setup(config.log.level.value, config.log.format is LogFormat.JSON)
+    # Its lines at INFO say nothing that ours do not.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        with StateFolder(config.data_dir, "primacy-coordinator"):
+            asyncio.run(_serve(settings))
+    except (FolderError, StoreError, ListenError, ShellError) as error:
+        raise CannotRun(str(error)) from error
+
+
+async def _serve(settings: Settings) -> None:
+    config = settings.config
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        # This start is noted in the store before anybody is listened to.
+        store = await SqliteStore.open(config.data_dir / STORE_FILE)
+        stack.push_async_callback(store.close)
+        history = SqliteHistory(config.data_dir / JOURNAL_FILE, config.history.events_kept)
+        stack.push_async_callback(history.close)
+        coordinator = Coordinator(store, history)
+        server = make_server()
+        port = listen(server, config.grpc.address, config.server_tls(), config.insecure)
+        grpc_address = _with_port(config.grpc.address, port)
+        build = version("primacy")
+        _add_services(server, coordinator, build)
+        health = await add_health_and_reflection(server, SERVICES)
+        web: WebServer | None = None
+        http_address = ""
+        if config.http.address:
+            bound = bind_http(config.http.address)
+            stack.callback(bound.close)
+            http_address = _with_port(config.http.address, bound.getsockname()[1])
+            web = WebServer(make_app(coordinator, build, grpc_address), bound)
+        await coordinator.start(settings.policy)
+        await server.start()
+        await health.set_serving(True)
+        serving = asyncio.create_task(web.serve()) if web is not None else None
+        reloader = _Reloader(settings, coordinator)
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+        logger.info(
+            "the coordinator serves",
+            extra={"grpc": grpc_address, "http": http_address, "data_dir": str(config.data_dir), "version": build},
+        )
+        await stop.wait()
+        logger.info("the coordinator stops")
+        await health.stop()
+        await coordinator.close()
+        if web is not None and serving is not None:
+            web.stop()
+            await serving
+        await server.stop(STOP_SECONDS_MAX)
+
+
+def _add_services(server: grpc.aio.Server, coordinator: Coordinator, build: str) -> None:
+    calls = Calls(coordinator)
+    agent_grpc.add_AgentServiceServicer_to_server(AgentService(calls), server)
+    election_grpc.add_ElectionServiceServicer_to_server(ElectionService(calls), server)
+    group_grpc.add_GroupServiceServicer_to_server(GroupService(calls), server)
+    policy_grpc.add_PolicyServiceServicer_to_server(PolicyService(calls), server)
+    region_grpc.add_RegionServiceServicer_to_server(RegionService(calls), server)
+    routing_grpc.add_RoutingServiceServicer_to_server(RoutingService(calls, random.Random()), server)
+    status_grpc.add_StatusServiceServicer_to_server(StatusService(calls, build), server)
+
+
+def _with_port(address: str, port: int) -> str:
+    """The address with the port that was really bound, when any was asked for."""
+    return f"{address.rpartition(':')[0]}:{port}" if address.endswith(":0") else address
+
+
+class _Reloader:
+    """On SIGHUP reads the settings again, and does what is safe while running."""
+
+    def __init__(self, settings: Settings, coordinator: Coordinator) -> None:
+        self._settings = settings
+        self._coordinator = coordinator
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        old = self._settings
+        try:
+            new = await asyncio.to_thread(old.reload)
+        except ConfigError as error:
+            logger.error("the settings stay as they are: %s", "; ".join(error.problems))  # noqa: TRY400
+            return
+        log = new.config.log
+        json_log.setup(log.level.value, log.format is LogFormat.JSON)
+        fixed = [
+            name
+            for name in ("data_dir", "insecure", "grpc", "http", "tls", "history")
+            if getattr(new.config, name) != getattr(old.config, name)
+        ]
+        if fixed:
+            logger.warning("changed settings that need a restart: %s", ", ".join(fixed))
+        if new.policy is not None and new.policy != old.policy:
+            try:
+                await self._coordinator.set_policy(new.policy)
+            except ShellError as error:
+                logger.error("the policy stays as it is: %s", error)  # noqa: TRY400
+                return
+            logger.info("the policy of the group default was set from %s", new.config.policy)
+        self._settings = new
+        logger.info("the settings were read again")

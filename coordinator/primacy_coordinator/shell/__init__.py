@@ -1,0 +1,1 @@
+"""Runs the machines: events in, effects out. Decides nothing."""

@@ -1,0 +1,143 @@
+"""One agent's stream, as its group's runner sees it.
+
+A session is written by whoever has something to say and finds it idle: the coroutine that reads the stream writes the
+answer to the report it just read, in place; anything pushed in between wakes a short task. Writes never interleave.
+
+What waits to be written is bounded: of answers and of weights only the newest counts, so each has one slot; everything
+else is kept in order, and a session that cannot take it is closed, never thinned out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Protocol
+
+from primacy_wire.messages import Answer, Hello, ToAgent, WeightsUpdate
+
+from primacy_coordinator.core.effects import CloseReason, CloseSession
+
+WAITING_COUNT_MAX = 256
+"""Messages, answers and weights apart, that may wait for one session."""
+
+
+class StreamClosed(Exception):
+    """The transport lost the stream under a write: the reading side will see its end."""
+
+
+class Stream(Protocol):
+    """What a session needs of its transport."""
+
+    async def write(self, message: ToAgent) -> None:
+        """Hands one message to the transport. Raises `StreamClosed` when the stream is gone."""
+
+    async def abort(self, close: CloseSession) -> None:
+        """Ends the stream with the status that `close` stands for. Never raises."""
+
+
+class Session:
+    """The coordinator's end of one stream, after its hello."""
+
+    __slots__ = (
+        "_answer",
+        "_inline",
+        "_stream",
+        "_tasks",
+        "_waiting",
+        "_weights",
+        "_writing",
+        "closed",
+        "hello",
+        "number",
+    )
+
+    def __init__(self, number: int, hello: Hello, stream: Stream) -> None:
+        self.number = number
+        self.hello = hello
+        self.closed = False
+        """Nothing is written any more; the end of the stream is under way."""
+        self._stream = stream
+        self._answer: Answer | None = None
+        self._weights: WeightsUpdate | None = None
+        self._waiting: deque[ToAgent] = deque()
+        self._writing = False
+        self._inline = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def put(self, message: ToAgent) -> None:
+        """Queues a message and sees to it that it is written."""
+        if self.closed:
+            return
+        if type(message) is Answer:
+            self._answer = message
+        elif type(message) is WeightsUpdate:
+            self._weights = message
+        elif len(self._waiting) < WAITING_COUNT_MAX:
+            self._waiting.append(message)
+        else:
+            self.close(
+                CloseSession(
+                    self.number, CloseReason.DEAF, "TOO_SLOW", f"{WAITING_COUNT_MAX} messages wait for this session"
+                )
+            )
+            return
+        if not self._writing and not self._inline:
+            # Set before the task runs, so that a burst starts one task.
+            self._writing = True
+            self._spawn(self._drain())
+
+    def begin_inline(self) -> None:
+        """The reading coroutine is about to post this session's own event and will write what comes of it."""
+        self._inline = True
+
+    async def end_inline(self) -> None:
+        """Writes what the event brought, unless a task is writing already."""
+        self._inline = False
+        if self._writing:
+            return
+        if self._answer is not None or self._waiting or self._weights is not None:
+            self._writing = True
+            await self._drain()
+
+    def close(self, close: CloseSession) -> None:
+        """Ends the stream with a status, dropping what still waits. Does nothing the second time."""
+        if self.closed:
+            return
+        self.closed = True
+        self._forget()
+        self._spawn(self._stream.abort(close))
+
+    def ended(self) -> None:
+        """The stream is over: nothing can be written any more."""
+        self.closed = True
+        self._forget()
+
+    def _forget(self) -> None:
+        self._answer = self._weights = None
+        self._waiting.clear()
+
+    async def _drain(self) -> None:
+        """Writes until nothing waits. The caller has set `_writing`."""
+        write = self._stream.write
+        try:
+            while not self.closed:
+                if self._waiting:
+                    await write(self._waiting.popleft())
+                elif (answer := self._answer) is not None:
+                    self._answer = None
+                    await write(answer)
+                elif (weights := self._weights) is not None:
+                    self._weights = None
+                    await write(weights)
+                else:
+                    return
+        except StreamClosed:
+            self.ended()
+        finally:
+            self._writing = False
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

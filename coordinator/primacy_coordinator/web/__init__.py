@@ -1,0 +1,1 @@
+"""The coordinator's HTTP port: health, metrics, and a page for people."""

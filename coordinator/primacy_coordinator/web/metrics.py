@@ -1,0 +1,140 @@
+"""What `/metrics` says, made from copies of the groups at the moment of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from primacy_wire.instant import SECOND_NS
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from primacy_coordinator.core.model import RegionStatus
+from primacy_coordinator.core.views import GroupView
+from primacy_coordinator.shell.latency import Latency
+from primacy_coordinator.shell.runner import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSample:
+    """One group as `/metrics` shows it. `view` is None when its store does not let it be read."""
+
+    runner: Runner
+    view: GroupView | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """What belongs to the process and not to a group."""
+
+    version: str
+    stall_count: int
+    stall_longest_ns: int
+    journal_lost_count: int
+    groups: tuple[GroupSample, ...]
+
+
+class _Families(Collector):
+    def __init__(self, sample: ProcessSample) -> None:
+        self._sample = sample
+
+    def collect(self) -> Iterator[Metric]:
+        sample = self._sample
+        info = GaugeMetricFamily("primacy_coordinator_info", "1; the labels say which build runs.", labels=["version"])
+        info.add_metric([sample.version], 1)
+        yield info
+        yield CounterMetricFamily(
+            "primacy_coordinator_stalls", "Times that the coordinator's own loop stood still.", value=sample.stall_count
+        )
+        yield GaugeMetricFamily(
+            "primacy_coordinator_stall_longest_seconds",
+            "The longest of them.",
+            value=sample.stall_longest_ns / SECOND_NS,
+        )
+        yield CounterMetricFamily(
+            "primacy_coordinator_journal_lost",
+            "Journal events that could not be written.",
+            value=sample.journal_lost_count,
+        )
+        yield from _runner_families(sample.groups)
+        seen = [(group.runner.name, group.view) for group in sample.groups if group.view is not None]
+        yield from _authority_families(seen)
+        yield from _region_families(seen)
+
+
+def _gauge(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
+def _runner_families(groups: Iterable[GroupSample]) -> Iterator[Metric]:
+    up = _gauge("primacy_group_up", "Whether the group can be read, and its store takes writes.", ["group"])
+    sessions = _gauge("primacy_group_sessions", "Agents with an open session.", ["group"])
+    reports = CounterMetricFamily("primacy_group_messages", "Messages from agents.", labels=["group"])
+    refusals = CounterMetricFamily("primacy_group_store_refusals", "Batches the store refused.", labels=["group"])
+    persists = HistogramMetricFamily(
+        "primacy_group_persist_seconds", "From a decision until it is on disk.", labels=["group"]
+    )
+    for group in groups:
+        runner = group.runner
+        name = [runner.name]
+        up.add_metric(name, float(group.view is not None and not runner.trouble))
+        sessions.add_metric(name, runner.session_count)
+        reports.add_metric(name, runner.heard_count)
+        refusals.add_metric(name, runner.refusal_count)
+        latency: Latency = runner.persist_latency
+        persists.add_metric(
+            name, [(bound, float(count)) for bound, count in latency.buckets()], latency.sum_ns / SECOND_NS
+        )
+    yield from (up, sessions, reports, refusals, persists)
+
+
+def _authority_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric]:
+    epoch = _gauge("primacy_group_epoch", "The newest durable epoch.", ["group"])
+    remaining = _gauge(
+        "primacy_group_lease_remaining_seconds", "How long the active lease may still be valid unrenewed.", ["group"]
+    )
+    doubt = _gauge("primacy_group_in_doubt", "1 while the store is not trusted and nothing is decided.", ["group"])
+    moving = _gauge("primacy_group_failover_running", "1 while a move of the active lease is under way.", ["group"])
+    for name, view in groups:
+        epoch.add_metric([name], view.lease.epoch)
+        remaining.add_metric([name], view.lease.remaining_ns / SECOND_NS)
+        doubt.add_metric([name], float(view.doubt is not None))
+        moving.add_metric([name], float(view.failover is not None))
+    yield from (epoch, remaining, doubt, moving)
+
+
+def _region_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric]:
+    active = _gauge("primacy_region_active", "Whether the region holds the active lease.", ["group", "region"])
+    status = _gauge(
+        "primacy_region_status", "1 for the status the region is in, 0 for the others.", ["group", "region", "status"]
+    )
+    agents = _gauge("primacy_region_agents", "Agents of the region with an open session.", ["group", "region"])
+    weight = _gauge(
+        "primacy_region_weight",
+        "Share of a client region's traffic that a region should get.",
+        ["group", "traffic_class", "client_region", "region"],
+    )
+    for name, view in groups:
+        for region in view.regions:
+            where = [name, region.record.name]
+            active.add_metric(where, float(region.active))
+            agents.add_metric(where, sum(agent.connected for agent in region.agents))
+            for one in RegionStatus:
+                status.add_metric([*where, one.name.lower()], float(region.verdict.status is one))
+        for traffic_class, rows in (("read", view.weights.read), ("write", view.weights.write)):
+            for client, shares in rows:
+                for target, share in shares:
+                    weight.add_metric([name, traffic_class, client, target], share)
+    yield from (active, status, agents, weight)
+
+
+def render_metrics(sample: ProcessSample, accept: str) -> tuple[bytes, str]:
+    """The body of `/metrics` and its content type, in the format that the `Accept` header asks for."""
+    encode: Callable[[CollectorRegistry], bytes]
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(sample))
+    ProcessCollector(registry=registry)
+    return encode(registry), content_type
