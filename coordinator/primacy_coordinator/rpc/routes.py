@@ -11,6 +11,7 @@ from primacy.v1 import routing_service_pb2 as pb
 from primacy.v1.routing_service_pb2_grpc import RoutingServiceServicer
 from primacy_wire.errors import NotFound, Unavailable
 from primacy_wire.instant import Now
+from primacy_wire.picker import Picker
 
 from primacy_coordinator.core.effects import Topic
 from primacy_coordinator.core.geo import great_circle_km
