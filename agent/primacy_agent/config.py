@@ -1,0 +1,234 @@
+"""The agent's settings: one schema for its file, its environment (`PRIMACY_AGENT_…`) and its flags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from primacy_wire.channel import ClientTls
+from primacy_wire.durations import Duration
+from primacy_wire.messages import RegionSpec
+from primacy_wire.names import DEFAULT_GROUP, NAME_RULE, is_name
+from primacy_wire.server import ListenError, ServerTls, check_exposure, split_address
+from primacy_wire.settings import ConfigError, load
+
+ENV_PREFIX = "PRIMACY_AGENT"
+LOAD_NAMES = {
+    "requests": "demo_requests_total",
+    "errors": "demo_request_errors_total",
+    "seconds_sum": "demo_request_seconds_sum",
+    "seconds_count": "demo_request_seconds_count",
+    "utilisation": "demo_utilisation",
+    "capacity": "demo_capacity",
+}
+"""What the agent wants to know of its service -> series of the service's metrics page."""
+
+
+class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    pass
+
+
+class LogLevel(Enum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(Enum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class ProbeKind(Enum):
+    HTTP = "http"
+    TCP = "tcp"
+    PROCESS = "process"
+
+
+class ListenConfig(_Settings, frozen=True):
+    address: str
+
+
+class LogConfig(_Settings, frozen=True):
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.TEXT
+
+
+class TlsConfig(_Settings, frozen=True):
+    """PEM files: the agent serves peers and calls its coordinator with the same identity."""
+
+    certificate: str
+    key: str
+    ca: str = ""
+    """Who signs the coordinator's and the other agents' certificates; given, a peer without one is refused."""
+    server_name: str = ""
+    """The name to expect in the coordinator's certificate instead of its host."""
+
+
+class ProbeConfig(_Settings, frozen=True):
+    """One probe of one instance."""
+
+    name: str
+    kind: ProbeKind
+    instance: str = ""
+    """Probes of one instance are healthy together. Empty: the agent's only one."""
+    url: str = ""
+    """`http`: what to GET; 200 to 399 is good."""
+    address: str = ""
+    """`tcp`: `host:port`."""
+    pid_file: str = ""
+    """`process`: a file with the pid, alone or in the JSON that Primacy's own programs write."""
+    listen: int = 0
+    """`process`: the process that listens on this port."""
+    command: str = ""
+    """`process`: the process whose command line contains this text."""
+    interval: Duration = Duration.of("1s")
+    timeout: Duration = Duration.of("500ms")
+    rise: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2
+    fall: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2
+    jitter: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.1
+    """Share of the interval that each pause is shortened by at random, so that probes do not march in step."""
+
+    @property
+    def target(self) -> str:
+        return self.url or self.address or self.pid_file or (f"port {self.listen}" if self.listen else self.command)
+
+
+class AgentConfig(_Settings, frozen=True):
+    """Everything that an agent can be told before it starts."""
+
+    region: str
+    group: str = DEFAULT_GROUP
+    name: str = "agent-1"
+    """Unique in its region."""
+    coordinators: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:7400"])
+    grpc: ListenConfig = ListenConfig("127.0.0.1:7410")
+    """Where the own service and other agents call."""
+    http: ListenConfig = ListenConfig("127.0.0.1:7490")
+    """Where proxies and the own service look. Empty: nowhere."""
+    unix_socket: str = ""
+    """A second place for the own service."""
+    advertise: str = ""
+    """Where other agents reach this one, if not at `grpc.address`."""
+    state_dir: Path = Path("primacy-agent-data")
+    release_on_stop: bool = False
+    insecure: bool = False
+    """Serve without TLS also beyond this machine."""
+    tls: TlsConfig | None = None
+    log: LogConfig = LogConfig()
+    latitude: float | None = None
+    longitude: float | None = None
+    priority: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)] | None = None
+    capacity: float | None = None
+    """Requests per second."""
+    endpoint: str = ""
+    """Where clients of the region's service go: `host:port`."""
+    labels: dict[str, str] = {}
+    probes: list[ProbeConfig] = []
+    peer_interval: Duration = Duration.of("1s")
+    peer_timeout: Duration = Duration.of("500ms")
+    metrics_url: str = ""
+    """The service's metrics page in the Prometheus text format. Empty: its load is not known."""
+    metrics_names: dict[str, str] = {}
+    """Series of that page for requests, errors, seconds_sum, seconds_count, utilisation, capacity."""
+
+    @property
+    def peer_address(self) -> str:
+        return self.advertise or self.grpc.address
+
+    def spec(self) -> RegionSpec:
+        return RegionSpec(
+            self.latitude,
+            self.longitude,
+            self.priority,
+            self.capacity,
+            self.endpoint,
+            tuple(sorted(self.labels.items())),
+        )
+
+    def server_tls(self) -> ServerTls | None:
+        return ServerTls(self.tls.certificate, self.tls.key, self.tls.ca) if self.tls else None
+
+    def client_tls(self) -> ClientTls | None:
+        return ClientTls(self.tls.ca, self.tls.certificate, self.tls.key, self.tls.server_name) if self.tls else None
+
+
+def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> AgentConfig:
+    """The settings, checked together. Raises `ConfigError` with every problem found."""
+    config = load(AgentConfig, path, ENV_PREFIX, environ, flags)
+    problems = [*_names(config), *_places(config), *_addresses(config), *_probes(config)]
+    if problems:
+        raise ConfigError([f"{path}: {problem}" if path else problem for problem in problems])
+    return config
+
+
+def _names(config: AgentConfig) -> list[str]:
+    given = (("group", config.group), ("region", config.region), ("name", config.name))
+    return [f"{key}: {value!r}: {NAME_RULE}" for key, value in given if not is_name(value)]
+
+
+def _places(config: AgentConfig) -> list[str]:
+    found = []
+    if (config.latitude is None) != (config.longitude is None):
+        found.append("latitude, longitude: give both or none")
+    for key, value, most in (("latitude", config.latitude, 90), ("longitude", config.longitude, 180)):
+        if value is not None and not -most <= value <= most:
+            found.append(f"{key}: must be from -{most} to {most}")
+    if config.capacity is not None and not (math.isfinite(config.capacity) and config.capacity >= 0):
+        found.append("capacity: must be a finite number of requests per second, 0 or more")
+    unknown = sorted(set(config.metrics_names) - set(LOAD_NAMES))
+    if unknown:
+        found.append(f"metricsNames: {', '.join(unknown)}: known are {', '.join(LOAD_NAMES)}")
+    return found
+
+
+def _addresses(config: AgentConfig) -> list[str]:
+    found = []
+    if not config.coordinators:
+        found.append("coordinators: name at least one host:port")
+    plain = [("grpc.address", config.grpc.address, config.tls is not None)]
+    if config.http.address:
+        plain.append(("http.address", config.http.address, False))
+    for key, address, secured in plain:
+        try:
+            split_address(address)
+            check_exposure(address, secured, config.insecure)
+        except ListenError as error:
+            found.append(f"{key}: {error}")
+    others = [(f"coordinators[{n}]", address) for n, address in enumerate(config.coordinators)]
+    others += [(key, value) for key, value in (("endpoint", config.endpoint), ("advertise", config.advertise)) if value]
+    for key, address in others:
+        try:
+            split_address(address)
+        except ListenError as error:
+            found.append(f"{key}: {error}")
+    return found
+
+
+def _probes(config: AgentConfig) -> list[str]:
+    found = []
+    names = [probe.name for probe in config.probes]
+    for index, probe in enumerate(config.probes):
+        where = f"probes[{index}]"
+        if names.count(probe.name) > 1:
+            found.append(f"{where}.name: {probe.name!r} is used twice")
+        if probe.interval <= 0 or probe.timeout <= 0:
+            found.append(f"{where}: interval and timeout must be longer than 0")
+        match probe.kind:
+            case ProbeKind.HTTP:
+                if not probe.url.startswith("http://"):
+                    found.append(f"{where}.url: an http probe needs a URL that begins with http://")
+            case ProbeKind.TCP:
+                try:
+                    split_address(probe.address)
+                except ListenError as error:
+                    found.append(f"{where}.address: {error}")
+            case ProbeKind.PROCESS:
+                if sum(map(bool, (probe.pid_file, probe.listen, probe.command))) != 1:
+                    found.append(f"{where}: a process probe needs one of pidFile, listen and command")
+    return found

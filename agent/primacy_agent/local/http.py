@@ -1,0 +1,165 @@
+"""A few pages over HTTP/1.1 for proxies, scripts and Prometheus. GET and HEAD only; no framework."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import h11
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from primacy_wire.server import ListenError, PortInUse, split_address
+
+from primacy_agent.local.answers import READ, WRITE, Answers
+from primacy_agent.local.metrics import render_metrics
+from primacy_agent.node import Node
+
+logger = logging.getLogger(__name__)
+
+IDLE_S = 60.0
+READ_BYTES = 16_384
+CONNECTIONS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    status: int
+    content_type: str
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def _json_page(status: int, content: object, headers: dict[str, str] | None = None) -> Page:
+    return Page(status, "application/json", json.dumps(content, indent=1).encode() + b"\n", headers or {})
+
+
+def message_json(message: Message) -> object:
+    """proto3 JSON with defaults, as grpcurl prints it."""
+    return MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+class HttpServer:
+    """Serves the agent's pages until `close`."""
+
+    def __init__(self, node: Node, answers: Answers) -> None:
+        self._node = node
+        self._answers = answers
+        self._pages: dict[str, Callable[[], Page]] = {
+            "/active": self._active,
+            "/healthz": self._healthz,
+            "/weights": self._weights,
+            "/metrics": self._metrics,
+        }
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def listen(self, address: str) -> int:
+        """Bind and return the port. Raises ListenError, PortInUse."""
+        host, port = split_address(address)
+        try:
+            self._server = await asyncio.start_server(self._serve, host, port)
+        except OSError as error:
+            if "address already in use" in str(error):
+                raise PortInUse(
+                    f"{address}: another process has port {port}: stop it or choose another port"
+                ) from error
+            raise ListenError(f"{address}: cannot listen: {error.strerror}") from error
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    # ---- pages
+
+    def _active(self) -> Page:
+        answer = self._answers.active()
+        return _json_page(200 if answer.active else 503, message_json(answer), {"Primacy-Epoch": str(answer.epoch)})
+
+    def _healthz(self) -> Page:
+        node = self._node
+        superseded = node.holder.superseded
+        content = {
+            "status": "superseded" if superseded else "ok",
+            "agent": node.key,
+            "coordinator": {"connected": node.session.connected, "address": node.session.coordinator},
+            "reason": superseded or node.session.last_error if not node.session.connected else "",
+        }
+        return _json_page(503 if superseded else 200, content)
+
+    def _weights(self) -> Page:
+        return _json_page(
+            200,
+            {"read": message_json(self._answers.weights(READ)), "write": message_json(self._answers.weights(WRITE))},
+        )
+
+    def _metrics(self) -> Page:
+        return Page(200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(self._node).encode())
+
+    def _page(self, request: h11.Request) -> Page:
+        path = request.target.split(b"?", 1)[0].decode("ascii", errors="replace")
+        page = self._pages.get(path)
+        if page is None:
+            return _json_page(404, {"error": f"no page {path}: there are {', '.join(sorted(self._pages))}"})
+        if request.method not in (b"GET", b"HEAD"):
+            return _json_page(405, {"error": "only GET and HEAD"}, {"Allow": "GET, HEAD"})
+        return page()
+
+    # ---- the protocol
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._connections) >= CONNECTIONS_MAX:
+            writer.transport.abort()
+            return
+        self._connections.add(task)
+        try:
+            await self._converse(reader, writer)
+        except (ConnectionError, TimeoutError, h11.RemoteProtocolError):
+            pass  # The other side is gone, idle, or does not speak HTTP: there is nobody to tell.
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER)
+        request: h11.Request | None = None
+        while True:
+            event = connection.next_event()
+            match event:
+                case h11.NEED_DATA:
+                    async with asyncio.timeout(IDLE_S):
+                        connection.receive_data(await reader.read(READ_BYTES))
+                case h11.Request():
+                    request = event
+                case h11.EndOfMessage() if request is not None:
+                    await self._answer(connection, writer, request)
+                    if connection.our_state is h11.MUST_CLOSE:
+                        return
+                    connection.start_next_cycle()
+                    request = None
+                case h11.Data():
+                    pass
+                case _:
+                    return
+
+    async def _answer(self, connection: h11.Connection, writer: asyncio.StreamWriter, request: h11.Request) -> None:
+        page = self._page(request)
+        headers = [
+            ("Content-Type", page.content_type),
+            ("Content-Length", str(len(page.body))),
+            ("Cache-Control", "no-store"),
+            *page.headers.items(),
+        ]
+        parts = [connection.send(h11.Response(status_code=page.status, headers=headers))]
+        if request.method != b"HEAD":
+            parts.append(connection.send(h11.Data(data=page.body)))
+        parts.append(connection.send(h11.EndOfMessage()))
+        writer.write(b"".join(part for part in parts if part))
+        await writer.drain()

@@ -1,0 +1,87 @@
+"""The agent's own figures in the Prometheus text format."""
+
+from __future__ import annotations
+
+from primacy_wire.clock import read_now
+from primacy_wire.instant import SECOND_NS
+from primacy_wire.messages import ServiceState
+
+from primacy_agent.node import Node
+
+_HEADS = {
+    "primacy_agent_info": ("gauge", "Version and identity; always 1."),
+    "primacy_agent_lease_valid": ("gauge", "1 while this agent's lease is valid."),
+    "primacy_agent_lease_remaining_seconds": ("gauge", "How long the lease is still valid if nothing renews it."),
+    "primacy_agent_heard_epoch": ("gauge", "Highest epoch ever heard of."),
+    "primacy_agent_connected": ("gauge", "1 while a session with a coordinator is open."),
+    "primacy_agent_sessions_total": ("counter", "Sessions opened by this life."),
+    "primacy_agent_reports_total": ("counter", "Reports sent by this life."),
+    "primacy_agent_last_answer_age_seconds": ("gauge", "Time since the last answer of the coordinator."),
+    "primacy_agent_weights_age_seconds": ("gauge", "Time since the last weights came."),
+    "primacy_agent_service_up": ("gauge", "1 while at least one instance is healthy."),
+    "primacy_agent_instances": ("gauge", "Instances by state."),
+    "primacy_agent_read_weight": ("gauge", "Share of this region's reads that each region gets."),
+    "primacy_agent_peer_reachable": ("gauge", "1 while the other region's endpoint, or its agent, is reached."),
+    "primacy_agent_peer_rtt_seconds": ("gauge", "Smoothed round trip."),
+    "primacy_agent_routed_total": ("counter", "Requests routed."),
+}
+
+
+def render_metrics(node: Node) -> str:
+    """Every series; those that are not known yet are left out."""
+    now = read_now()
+    view = node.holder.active(now)
+    lines: dict[str, list[str]] = {name: [] for name in _HEADS}
+
+    def add(name: str, value: float, **labels: str) -> None:
+        text = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+        lines[name].append(f"{name}{{{text}}} {value:.10g}" if text else f"{name} {value:.10g}")
+
+    add(
+        "primacy_agent_info",
+        1,
+        version=node.version,
+        group=node.config.group,
+        region=node.config.region,
+        agent=node.config.name,
+    )
+    add("primacy_agent_lease_valid", view.remaining_ns > 0)
+    add("primacy_agent_lease_remaining_seconds", view.remaining_ns / SECOND_NS)
+    add("primacy_agent_heard_epoch", node.holder.memory.heard_epoch)
+    add("primacy_agent_connected", node.session.connected)
+    add("primacy_agent_sessions_total", node.session.sessions_count)
+    add("primacy_agent_reports_total", node.session.reports_count)
+    if node.holder.answered_mono_ns:
+        add("primacy_agent_last_answer_age_seconds", (now.mono_ns - node.holder.answered_mono_ns) / SECOND_NS)
+    rows = node.holder.rows
+    if rows is not None:
+        add("primacy_agent_weights_age_seconds", (now.mono_ns - node.holder.rows_received_mono_ns) / SECOND_NS)
+        for region, share in rows.read:
+            add("primacy_agent_read_weight", share, region=region)
+    health = node.probes.health
+    add("primacy_agent_service_up", health.state is ServiceState.UP)
+    add("primacy_agent_instances", health.healthy, state="healthy")
+    add("primacy_agent_instances", health.total - health.healthy, state="other")
+    for sight in node.peers.all():
+        what = {"region": sight.region, "agent": sight.agent}
+        add("primacy_agent_peer_reachable", sight.reachable, **what)
+        if sight.rtt_ns >= 0:
+            add("primacy_agent_peer_rtt_seconds", sight.rtt_ns / SECOND_NS, **what)
+    for count in node.routes.counts():
+        add(
+            "primacy_agent_routed_total",
+            count.count,
+            client_region=count.client_region,
+            target_region=count.target_region,
+            traffic_class="write" if count.traffic_class == 2 else "read",
+            outcome=count.outcome,
+        )
+    text = []
+    for name, (kind, explanation) in _HEADS.items():
+        if lines[name]:
+            text += [f"# HELP {name} {explanation}", f"# TYPE {name} {kind}", *lines[name]]
+    return "\n".join(text) + "\n"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
