@@ -255,7 +255,7 @@ def _directory_from_proto(proto: agent_service_pb2.Directory) -> Directory:
     checks.membership("membership", directory.membership)
     for index, peer in enumerate(directory.peers):
         checks.name(f"peers[{index}].region", peer.region)
-        checks.name(f"peers[{index}].agent", peer.agent)
+        checks.agent(f"peers[{index}].agent", peer.agent)
     checks.finish()
     return directory
 

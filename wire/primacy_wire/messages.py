@@ -333,6 +333,7 @@ class PeerAddress:
 
     region: str
     agent: str
+    """`REGION/AGENT`."""
     address: str
 
 

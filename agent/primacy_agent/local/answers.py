@@ -74,11 +74,12 @@ class Answers:
     def _route_write(self) -> pb.RouteResponse:
         node = self._node
         view = node.holder.active(read_now())
-        strategy = node.holder.rows.strategy if node.holder.rows else 0
-        if not view.region:
-            node.routes.add(node.config.region, "", WRITE, strategy, "not_active")
+        rows = node.holder.rows
+        if not view.region or rows is None:
+            if rows is not None:
+                node.routes.add(node.config.region, "", WRITE, rows.strategy, "not_active")
             raise Unavailable("no region is active just now", "NO_ACTIVE_REGION", RETRY_NS)
-        node.routes.add(node.config.region, view.region, WRITE, strategy, "ok")
+        node.routes.add(node.config.region, view.region, WRITE, rows.strategy, "ok")
         return pb.RouteResponse(
             region=view.region,
             endpoint=self._endpoint(view.region),
@@ -90,7 +91,8 @@ class Answers:
         node = self._node
         rows, picker = node.holder.rows, node.read_picker
         if rows is None or not picker:
-            node.routes.add(node.config.region, "", READ, rows.strategy if rows else 0, "no_weight")
+            if rows is not None:
+                node.routes.add(node.config.region, "", READ, rows.strategy, "no_weight")
             raise Unavailable("no weights are known yet", "NO_WEIGHTS", RETRY_NS)
         region = picker.pick_affine(key) if key else picker.pick(self._draw.random())
         node.routes.add(node.config.region, region, READ, rows.strategy, "ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any, TypeAlias
 
 import grpc.aio
 from primacy.agent.v1 import local_service_pb2 as pb
@@ -16,6 +17,8 @@ from primacy_wire.errors import NotFound
 from primacy_agent.local.answers import Answers
 from primacy_agent.node import Node
 
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
 
 class LocalService(LocalServiceServicer):
     """Translates; `Answers` knows."""
@@ -24,28 +27,26 @@ class LocalService(LocalServiceServicer):
         self._node = node
         self._answers = answers
 
-    async def GetActive(self, request: pb.GetActiveRequest, context: grpc.aio.ServicerContext) -> pb.GetActiveResponse:
+    async def GetActive(self, request: pb.GetActiveRequest, context: Context) -> pb.GetActiveResponse:
         self._answers.check_group(request.group)
         return self._answers.active()
 
     async def WatchActive(
-        self, request: pb.WatchActiveRequest, context: grpc.aio.ServicerContext
+        self, request: pb.WatchActiveRequest, context: Context
     ) -> AsyncIterator[pb.WatchActiveResponse]:
         self._answers.check_group(request.group)
         async with aclosing(self._node.changes()) as changes:
             async for _ in changes:
                 yield self._answers.watched()
 
-    async def GetWeights(
-        self, request: pb.GetWeightsRequest, context: grpc.aio.ServicerContext
-    ) -> pb.GetWeightsResponse:
+    async def GetWeights(self, request: pb.GetWeightsRequest, context: Context) -> pb.GetWeightsResponse:
         self._answers.check_group(request.group)
         return self._answers.weights(request.traffic_class)
 
-    async def Route(self, request: pb.RouteRequest, context: grpc.aio.ServicerContext) -> pb.RouteResponse:
+    async def Route(self, request: pb.RouteRequest, context: Context) -> pb.RouteResponse:
         return self._answers.route(request)
 
-    async def GetStatus(self, request: pb.GetStatusRequest, context: grpc.aio.ServicerContext) -> pb.GetStatusResponse:
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         self._answers.check_group(request.group)
         return self._answers.status()
 
@@ -54,9 +55,7 @@ class PeerService(PeerServiceServicer):
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def Ping(
-        self, request: peer_service_pb2.PingRequest, context: grpc.aio.ServicerContext
-    ) -> peer_service_pb2.PingResponse:
+    async def Ping(self, request: peer_service_pb2.PingRequest, context: Context) -> peer_service_pb2.PingResponse:
         node = self._node
         if request.group not in ("", node.config.group):
             raise NotFound("group", request.group, f"this agent belongs to {node.config.group!r}")

@@ -1057,7 +1057,7 @@ class PeerAddress(message.Message):
     region: builtins.str
     """Its region."""
     agent: builtins.str
-    """Its name within the region."""
+    """The agent: `REGION/AGENT`."""
     address: builtins.str
     """Where it is: `host:port`."""
     def __init__(

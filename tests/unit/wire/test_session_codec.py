@@ -110,7 +110,7 @@ TO_AGENT = st.one_of(
     st.builds(
         m.Directory,
         MEMBERSHIPS,
-        st.lists(st.builds(m.PeerAddress, NAMES, NAMES, TEXTS), max_size=3).map(tuple),
+        st.lists(st.builds(m.PeerAddress, NAMES, AGENTS, TEXTS), max_size=3).map(tuple),
         pairs(TEXTS),
     ),
 )
