@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
+from typing import Any
+
 from primacy.v1 import policy_pb2, routing_pb2
 from primacy.v1 import policy_service_pb2 as pb
 from primacy.v1.policy_service_pb2_grpc import PolicyServiceServicer
@@ -32,12 +33,13 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
     Complains of values that cannot be; whether they fit together is the core's to say.
     """
     base = Policy()
+    given: Any = message  # its stub wants each field's name as a literal
 
     def length(name: str, otherwise_ns: int) -> int:
         field = json_name(name)
-        if not Message.HasField(message, name):
+        if not given.HasField(name):
             return otherwise_ns
-        return fields.length(f"{path}.{field}", getattr(message, name))
+        return fields.length(f"{path}.{field}", getattr(given, name))
 
     strategy = fields.known(f"{path}.strategy", message.strategy, ElectionStrategy)
     read_strategy = fields.known(f"{path}.readStrategy", message.read_strategy, RoutingStrategy)
