@@ -1,0 +1,293 @@
+"""The coordinator's process in the world: the real group machine, its disk, and what a shell owes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from primacy_coordinator.core import effects, events
+from primacy_coordinator.core.group import Group
+from primacy_coordinator.core.model import LeasePhase, LeaseRecord, Loaded, Record
+from primacy_coordinator.core.views import MovePlan
+from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
+from primacy_wire.messages import Answer, FromAgent, Hello, Offer, Release, WeightsUpdate, Welcome
+
+from tests.simulation.world.clock import Clock
+
+if TYPE_CHECKING:
+    from tests.simulation.world.agents import Life
+    from tests.simulation.world.world import World
+
+NAME = "coordinator"
+SILENCE_NS_MAX = 3 * SECOND_NS
+Records = dict[tuple[str, str], Record]
+
+
+class Disk:
+    """What survives the process."""
+
+    def __init__(self, store_id: str) -> None:
+        self.store_id = store_id
+        self.runs: list[str] = []
+        self.records: Records = {}
+
+    def copy(self) -> Disk:
+        other = Disk(self.store_id)
+        other.runs, other.records = list(self.runs), dict(self.records)
+        return other
+
+    @property
+    def lease(self) -> LeaseRecord:
+        found = self.records.get(("lease", ""), LeaseRecord())
+        assert isinstance(found, LeaseRecord)
+        return found
+
+    def apply(self, writes: tuple[Record | effects.Drop, ...]) -> None:
+        for write in writes:
+            if isinstance(write, effects.Drop):
+                self.records.pop((write.kind, write.key), None)
+            else:
+                self.records[write.kind, write.key] = write
+
+
+class Coordinator:
+    """One process after another on one disk."""
+
+    def __init__(self, world: World, clock: Clock, disk: Disk) -> None:
+        self.world = world
+        self.clock = clock
+        self.disk = disk
+        self.group: Group | None = None
+        self.paused_until = 0
+        self.paused_since = 0
+        self.generation = 0
+        self.sessions: dict[int, Life] = {}
+        self.hellos: dict[int, Hello] = {}
+        self.heard_ns: dict[int, int] = {}
+        self.seen_connections: set[int] = set()
+        self.replies: dict[int, effects.Reply] = {}
+        self._queue: list[effects.Effect] = []
+        self._pending: list[effects.Persist] = []
+        self._writing = False
+        self._timer_ns = 0
+
+    def now(self) -> Now:
+        return self.clock.now(self.world.time_ns)
+
+    # ---- life
+
+    def start(self) -> None:
+        run = f"run-{self.world.next_connection()}"
+        self.disk.runs.append(run)
+        self._load(run)
+        self.world.count("coordinator start")
+
+    def _load(self, run: str) -> None:
+        self.run_id = run
+        self.generation += 1
+        self._queue, self._pending, self._writing = [], [], False
+        loaded = Loaded(
+            self.disk.store_id, run, frozenset(self.disk.runs), len(self.disk.runs), tuple(self.disk.records.values())
+        )
+        self.group = Group("default", loaded, self.now())
+        if self.disk.lease.phase is not LeasePhase.NONE:
+            self.world.count("restart wait")
+        self._push(self.group.start(self.now()))
+        for number, hello in list(self.hellos.items()):
+            self.post(events.SessionOpened(number, hello))
+        self._arm(self.generation)
+        self.world.after(SECOND_NS, NAME, self._sweep, self.generation)
+
+    def crash(self) -> None:
+        """Pending batches may or may not have reached the disk; none of it was told."""
+        for persist in self._pending:
+            if self.world.draw.random() < 0.5:
+                break
+            self.disk.apply(persist.writes)
+        self.group = None
+        self.generation += 1
+        for number, life in self.sessions.items():
+            self.world.after(self.world.draw.randint(0, SECOND_NS), NAME, self._lost_by_agent, life, number)
+        self.sessions.clear()
+        self.hellos.clear()
+        self.seen_connections.clear()
+        self._queue, self._pending, self._writing = [], [], False
+
+    def _lost_by_agent(self, life: Life, number: int) -> None:
+        if life.connection == number:
+            life.run(life.lose, "reset")
+
+    def _fail_write(self) -> None:
+        """The store refuses: the machine is dropped and loaded anew; sessions stay."""
+        self.world.count("persist refused")
+        self._load(self.run_id)
+
+    # ---- events
+
+    def post(self, event: events.Event) -> None:
+        if self.group is None:
+            return
+        self._push(self.group.handle(self.now(), event))
+        self._arm(self.generation)
+
+    def run(self, work: Any, *values: object) -> None:
+        if self.group is None:
+            return
+        if self.paused_until > self.world.time_ns:
+            self.world.at(self.paused_until + 1, NAME, self.run, work, *values)
+            return
+        if self.paused_since:
+            stalled_ns = self.now().mono_ns - self.clock.now(self.paused_since).mono_ns
+            self.paused_since = 0
+            self.post(events.Stalled(stalled_ns))
+        work(*values)
+
+    def receive(self, life: Life, number: int, message: FromAgent) -> None:
+        self.run(self._receive, life, number, message)
+
+    def _receive(self, life: Life, number: int, message: FromAgent) -> None:
+        if isinstance(message, Hello):
+            if number in self.seen_connections:
+                return
+            self.seen_connections.add(number)
+            self.sessions[number] = life
+            self.hellos[number] = message
+            self.heard_ns[number] = self.world.time_ns
+            self.post(events.SessionOpened(number, message))
+        elif number in self.sessions:
+            self.heard_ns[number] = self.world.time_ns
+            self.post(events.Heard(number, message))
+        else:
+            # A stream that this process does not know: the agent learns that it is gone.
+            self.world.to_agent_close(life, number, "unknown stream", superseded=False)
+
+    def drop_session(self, number: int) -> None:
+        self.sessions.pop(number, None)
+        if self.hellos.pop(number, None) is not None:
+            self.post(events.SessionClosed(number))
+
+    def _sweep(self, generation: int) -> None:
+        if generation != self.generation:
+            return
+        self.run(self._sweep_now)
+        self.world.after(SECOND_NS, NAME, self._sweep, generation)
+
+    def _sweep_now(self) -> None:
+        for number in list(self.sessions):
+            if self.world.time_ns - self.heard_ns[number] > SILENCE_NS_MAX:
+                self.drop_session(number)
+
+    def _arm(self, generation: int) -> None:
+        assert self.group is not None
+        due_ns = max(self.clock.world_ns(self.group.next_deadline()), self.world.time_ns + MILLISECOND_NS)
+        if self.world.time_ns < self._timer_ns <= due_ns:
+            return
+        self._timer_ns = due_ns
+        self.world.at(due_ns, NAME, self._ring, generation, due_ns)
+
+    def _ring(self, generation: int, due_ns: int) -> None:
+        if generation == self.generation and due_ns == self._timer_ns:
+            self.run(self._ring_now)
+
+    def _ring_now(self) -> None:
+        self._timer_ns = 0
+        assert self.group is not None
+        if self.now().mono_ns >= self.group.next_deadline():
+            self.post(events.TimePassed())
+        else:
+            self._arm(self.generation)
+
+    # ---- effects
+
+    def _push(self, found: tuple[effects.Effect, ...]) -> None:
+        for effect in found:
+            if isinstance(effect, effects.Persist):
+                self._queue.append(effect)
+                self._pending.append(effect)
+                self._write()
+            elif not self._queue or (isinstance(effect, effects.Send) and isinstance(effect.message, Answer)):
+                self._perform(effect)
+            else:
+                self._queue.append(effect)
+
+    def _write(self) -> None:
+        if not self._writing and self._pending:
+            self._writing = True
+            self.world.after(self.world.disk_ns(), NAME, self._written, self.generation)
+
+    def _written(self, generation: int) -> None:
+        if generation == self.generation:
+            self.run(self._written_now, generation)
+
+    def _written_now(self, generation: int) -> None:
+        if generation != self.generation:
+            return
+        self._writing = False
+        if self.world.draw.random() < self.world.options.refuse:
+            self._fail_write()
+            return
+        persist = self._pending.pop(0)
+        self.disk.apply(persist.writes)
+        assert self._queue.pop(0) is persist
+        while self._queue and not isinstance(self._queue[0], effects.Persist):
+            self._perform(self._queue.pop(0))
+        self.post(events.Durable(persist.batch))
+        self._write()
+
+    def _perform(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Send(number, message):
+                life = self.sessions.get(number)
+                if life is not None:
+                    self._check_told(life, message)
+                    self.world.to_agent(life, message)
+            case effects.CloseSession(number, reason, _, message):
+                life = self.sessions.pop(number, None)
+                self.hellos.pop(number, None)
+                if life is not None:
+                    twin = reason is effects.CloseReason.SUPERSEDED
+                    self.world.count(f"closed {reason.name.lower()}")
+                    self.world.to_agent_close(life, number, message, twin)
+            case effects.Journal():
+                self.world.journal(effect)
+            case effects.Reply(request):
+                self.replies[request] = effect
+                if isinstance(effect.value, MovePlan):
+                    self.world.count(f"{effect.value.move.name.lower()} move")
+            case _:
+                pass
+
+    def _check_told(self, life: Life, message: object) -> None:
+        """I7: nothing is told that a restart could un-decide. I8: no row sends everything to nowhere."""
+        lease = self.disk.lease
+        fail = self.world.fail
+        match message:
+            case Answer() | Welcome() if message.epoch > lease.epoch:
+                fail("I7", f"epoch {message.epoch} told, {lease.epoch} durable")
+            case Answer() if message.renews and (message.ttl_ns > lease.ttl_ns or message.epoch != lease.epoch):
+                fail("I7", f"renewal {message} beyond {lease}")
+            case Offer() if (message.epoch, life.machine.region) != (lease.epoch, lease.holder):
+                fail("I7", f"offer of {message.epoch} to {life.machine.region}, durable {lease}")
+            case Offer() if message.ttl_ns > lease.ttl_ns:
+                fail("I7", f"offer with a TTL beyond {lease}")
+            case Release() if message.epoch == lease.epoch and lease.phase is not LeasePhase.RELEASING:
+                fail("I7", f"release of {message.epoch}, durable {lease}")
+            case WeightsUpdate():
+                if message.active_epoch > lease.accepted_epoch:
+                    fail("I7", f"weights name epoch {message.active_epoch}, durable {lease.accepted_epoch}")
+                if message.read and not any(share for _, share in message.read):
+                    fail("I8", f"reads go nowhere: {message.read}")
+                known = dict(message.write)
+                if lease.accepted_region in known and message.active_epoch and not any(known.values()):
+                    fail("I8", f"writes go nowhere: {message.write}")
+            case _:
+                pass
+
+    # ---- operators
+
+    def ask(self, command: Any) -> int:
+        """Post a command with a fresh request number."""
+        number = self.world.next_connection()
+        if self.group is not None and self.paused_until <= self.world.time_ns:
+            self.post(replace(command, request=number))
+        return number
