@@ -253,6 +253,11 @@ class Runner:
         self._tick()
 
     @property
+    def loaded(self) -> bool:
+        """Whether a machine is there."""
+        return self._machine is not None
+
+    @property
     def session_count(self) -> int:
         return len(self._sessions)
 

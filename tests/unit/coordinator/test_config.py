@@ -1,0 +1,72 @@
+"""Settings are checked together, and every problem is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from primacy_coordinator.config import load_config
+from primacy_coordinator.serve import load_settings
+from primacy_wire.settings import ConfigError
+
+
+def problems(path: str | None = None, **flags: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, {}, {name.replace("__", "."): value for name, value in flags.items()})
+    return caught.value.problems
+
+
+def test_the_defaults_bind_loopback() -> None:
+    config = load_config(None, {}, {})
+    assert (config.grpc.address, config.http.address) == ("127.0.0.1:7400", "127.0.0.1:7480")
+
+
+def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
+    file = tmp_path / "coordinator.yaml"
+    file.write_text("grpc:\n  address: 127.0.0.1:1\nhttp:\n  address: 127.0.0.1:2\nlog:\n  level: debug\n")
+    environ = {"PRIMACY_COORDINATOR_GRPC__ADDRESS": "127.0.0.1:3", "PRIMACY_COORDINATOR_HTTP__ADDRESS": "127.0.0.1:4"}
+    config = load_config(str(file), environ, {"grpc.address": "127.0.0.1:5"})
+    assert config.grpc.address == "127.0.0.1:5"
+    assert config.http.address == "127.0.0.1:4"
+    assert config.log.level.value == "debug"
+
+
+def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "coordinator.yaml"
+    file.write_text("log:\n  levle: debug\n")
+    (problem,) = problems(str(file))
+    assert f"{file}:2" in problem
+    assert "log.levle" in problem
+    assert "level" in problem
+
+
+def test_other_machines_need_tls_or_a_word() -> None:
+    assert "--insecure" in problems(grpc__address="0.0.0.0:7400")[0]
+    assert load_config(None, {}, {"grpc.address": "0.0.0.0:7400", "insecure": "true"}).insecure
+    assert "http.address" in problems(http__address="0.0.0.0:7480")[0]
+
+
+def test_odd_addresses_are_refused() -> None:
+    assert len(problems(grpc__address="nowhere", http__address="127.0.0.1:99999")) == 2
+    assert load_config(None, {}, {"http.address": ""}).http.address == ""
+    assert load_config(None, {}, {"grpc.address": "unix:/run/primacy.sock"}).grpc.address.startswith("unix:")
+
+
+def test_a_bad_policy_file_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("leaseTtl: 5s\nreadStrategie: HEALTH\n")
+    (problem,) = problems(policy=str(file))
+    assert f"{file}:2" in problem
+    assert "readStrategy" in problem
+    file.write_text("leaseTtl: 1s\nreportInterval: 5s\n")
+    assert any("leaseTtl" in problem or "reportInterval" in problem for problem in problems(policy=str(file)))
+    assert str(tmp_path / "absent") in problems(policy=str(tmp_path / "absent"))[0]
+
+
+def test_a_policy_file_is_read_as_the_api_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("leaseTtl: 3s\nreadStrategy: geographic\nregionWeights: {eu: 2}\n")
+    policy = load_settings(None, {}, {"policy": str(file)}).policy
+    assert policy is not None
+    assert (policy.lease_ttl_ns, policy.read_strategy.name) == (3_000_000_000, "GEOGRAPHIC")
+    assert policy.region_weights == (("eu", 2.0),)
