@@ -29,7 +29,6 @@ from primacy_wire.settings import ConfigError
 
 from primacy_coordinator.config import CoordinatorConfig, LogFormat, load_config
 from primacy_coordinator.core.model import Policy
-from primacy_coordinator.core.policy import check_policy
 from primacy_coordinator.rpc.agents import AgentService
 from primacy_coordinator.rpc.calls import Calls
 from primacy_coordinator.rpc.elections import ElectionService
@@ -86,13 +85,9 @@ def read_policy(path: str) -> Policy:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise ConfigError([f"{path}: {reason}"]) from error
     try:
-        policy = parse_policy(Fields(), "", policy_from_text(text, path))
+        return parse_policy(Fields(), "", policy_from_text(text, path))
     except InvalidRequest as error:
         raise ConfigError([f"{path}: {field.path.lstrip('.')}: {field.advice}" for field in error.fields]) from error
-    problems = check_policy(policy)
-    if problems:
-        raise ConfigError([f"{path}: {field}: {advice}" for field, advice in problems])
-    return policy
 
 
 def run(settings: Settings) -> None:

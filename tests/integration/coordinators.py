@@ -32,6 +32,7 @@ from primacy_wire.messages import (
     Phase,
     RegionSpec,
     Report,
+    RouteCount,
     ServiceHealth,
     ServiceState,
     ToAgent,
@@ -139,6 +140,7 @@ class HandAgent:
         self.lineage = self.hello.lineage
         self.membership_version = 0
         self.health = UP
+        self.routed: tuple[RouteCount, ...] = ()
         self.interval_s = 0.2
         self.accepting = True
         self.error: grpc.aio.AioRpcError | None = None
@@ -199,6 +201,7 @@ class HandAgent:
             answered=self.answered,
             freeze_id="",
             health=self.health,
+            routed=self.routed,
         )
 
     async def exchange(self) -> Answer:

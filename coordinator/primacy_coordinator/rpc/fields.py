@@ -82,8 +82,8 @@ class Fields:
         """A map from region names to numbers of 0 or more, sorted."""
         for name, value in values.items():
             if not is_name(name):
-                self.add(f"{path}[{name}]", "NAME_MALFORMED", f"the key {NAME_RULE}")
-            self.number(f"{path}[{name}]", value)
+                self.add(f"{path}.{name}", "NAME_MALFORMED", f"the key {NAME_RULE}")
+            self.number(f"{path}.{name}", value)
         return tuple(sorted(values.items()))
 
     def location(self, path: str, value: Location) -> tuple[float, float]:
@@ -107,9 +107,9 @@ class Fields:
                 advice = (
                     "the key must be 1 to 63 letters, digits, `.`, `_`, `/` and `-`, and begin and end with one of "
                 )
-                self.add(f"{path}[{key}]", "LABEL_MALFORMED", advice + "the first two")
+                self.add(f"{path}.{key}", "LABEL_MALFORMED", advice + "the first two")
             if len(value) > LABEL_LENGTH_MAX:
-                self.add(f"{path}[{key}]", "TOO_LONG", f"must be at most {LABEL_LENGTH_MAX} characters")
+                self.add(f"{path}.{key}", "TOO_LONG", f"must be at most {LABEL_LENGTH_MAX} characters")
         return tuple(sorted(values.items()))
 
     def region_settings(self, path: str, region: Region) -> RegionSettings:

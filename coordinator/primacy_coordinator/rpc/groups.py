@@ -11,7 +11,6 @@ from primacy_wire.instant import Now
 from primacy_coordinator.core.events import Recover
 from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import Policy
-from primacy_coordinator.core.policy import check_policy
 from primacy_coordinator.core.views import LeaseView, RecoveryPlan
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields
@@ -33,8 +32,6 @@ class GroupService(GroupServiceServicer):
         policy: Policy | None = None
         if request.HasField("policy"):
             policy = parse_policy(fields, "policy", request.policy)
-            for path, advice in check_policy(policy):
-                fields.add(f"policy.{path}", "POLICY", advice)
         fields.check()
         coordinator = self._calls.coordinator
         if coordinator.runner(name) is not None:

@@ -19,6 +19,7 @@ from primacy_coordinator.core.model import (
     Registration,
     RoutingStrategy,
 )
+from primacy_coordinator.core.policy import check_policy
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields
 from primacy_coordinator.rpc.lengths import render_length
@@ -30,7 +31,7 @@ DRIFT_MAX = 0.1
 def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Policy:
     """The policy that a message means: what is not set has its default.
 
-    Complains of values that cannot be; whether they fit together is the core's to say.
+    Raises `InvalidRequest` for values that cannot be, or do not fit together, and for what `fields` knows already.
     """
     base = Policy()
     given: Any = message  # its stub wants each field's name as a literal
@@ -65,7 +66,7 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
     region_weights = fields.shares(f"{path}.regionWeights", message.region_weights)
     client_traffic = fields.shares(f"{path}.clientTraffic", message.client_traffic)
     fields.check()
-    return Policy(
+    policy = Policy(
         strategy=ElectionStrategy(strategy or base.strategy),
         read_strategy=RoutingStrategy(read_strategy or base.read_strategy),
         lease_ttl_ns=lease_ttl_ns,
@@ -83,6 +84,10 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
         region_weights=region_weights,
         client_traffic=client_traffic,
     )
+    for field, advice in check_policy(policy):
+        fields.add(f"{path}.{field}", "POLICY", advice)
+    fields.check()
+    return policy
 
 
 def render_policy(record: PolicyRecord) -> policy_pb2.Policy:

@@ -36,7 +36,7 @@ def test_everything_wrong_is_said_at_once() -> None:
         "region.location.longitude",
         "region.capacity",
         "region.endpoint",
-        "region.labels[]",
+        "region.labels.",
     ]
 
 
@@ -115,8 +115,8 @@ def test_a_bad_policy_names_every_field() -> None:
         "policy.panicThreshold",
         "policy.minHealthyAgents",
         "policy.leaseTtl",
-        "policy.regionWeights[eu]",
-        "policy.regionWeights[Bad]",
+        "policy.regionWeights.eu",
+        "policy.regionWeights.Bad",
     }
 
 
