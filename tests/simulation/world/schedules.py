@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
 
 from primacy_wire.instant import SECOND_NS
 
 from tests.simulation.world.network import FAIR, Weather
 from tests.simulation.world.world import Options, World
 
-ALL = ("cut", "pause", "restart", "twin", "crash", "health", "move", "ttl", "wall", "store", "late")
+ALL = ("cut", "pause", "restart", "twin", "crash", "health", "move", "ttl", "wall", "store", "late", "leave")
 LAYOUTS = ({"ap": 1, "eu": 1, "us": 1}, {"ap": 2, "eu": 1, "us": 1}, {"ap": 2, "eu": 2}, {"ap": 1, "eu": 1})
 
 
@@ -36,13 +35,9 @@ def options_of(seed: int) -> Options:
     )
 
 
-def run_seed(
-    seed: int, length_ns: int = 90 * SECOND_NS, prepare: Callable[[World], None] | None = None
-) -> Counter[str]:
+def run_seed(seed: int, options: Options | None = None, length_ns: int = 90 * SECOND_NS) -> Counter[str]:
     """One schedule, healed at its end. Raises Broken. Returns how often each mechanism fired."""
-    world = World(seed, options_of(seed))
-    if prepare is not None:
-        prepare(world)
+    world = World(seed, options or options_of(seed))
     world.begin()
     world.run_for(length_ns)
     world.heal()
