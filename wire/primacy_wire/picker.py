@@ -22,9 +22,9 @@ class Picker:
 
     def __init__(self, row: Row) -> None:
         positive = [(name, share) for name, share in row if share > 0]
-        self._names = [name for name, _ in positive]
-        self._shares = [share for _, share in positive]
-        self._bounds = list(accumulate(self._shares))
+        self._names = tuple(name for name, _ in positive)
+        self._shares = tuple(share for _, share in positive)
+        self._bounds = tuple(accumulate(self._shares))
 
     def __bool__(self) -> bool:
         """Whether there is anybody to pick."""
@@ -44,7 +44,7 @@ class Picker:
         """The region of a key: by shares over many keys, and when shares change only as many keys move as must.
 
         Weighted rendezvous hashing by the logarithmic method: J. Resch, "New Hashing Algorithms for Data Storage"
-        (SNIA SDC 2015). Raises LookupError when every share is 0.
+        (SNIA SDC 2015). O(regions), about a microsecond for each. Raises LookupError when every share is 0.
         """
         if not self._names:
             raise LookupError("every share of the row is 0")
@@ -57,6 +57,14 @@ class Picker:
 
 
 def _score(key: str, name: str, share: float) -> tuple[float, str]:
-    digest = hashlib.blake2b(f"{len(key)}:{key}{name}".encode(), digest_size=8).digest()
-    unit = (int.from_bytes(digest) + 1) / (2**64 + 1)
-    return -share / math.log(unit), name
+    # A key is whatever bytes a client sent: what is no valid text must not fail the pick.
+    text = f"{len(key)}:{key}{name}".encode("utf-8", "surrogatepass")
+    return -share / math.log(open_unit(hashlib.blake2b(text, digest_size=8).digest())), name
+
+
+def open_unit(digest: bytes) -> float:
+    """Eight bytes as a number above 0 and below 1, the two places where the logarithm is of no use.
+
+    52 bits and a half are exact in a float, so nothing rounds up to 1.
+    """
+    return ((int.from_bytes(digest) >> 12) + 0.5) / 2**52

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy_wire.picker import Picker
+from primacy_wire.picker import Picker, open_unit
 
 ROWS = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.001, 1), min_size=1).map(lambda d: tuple(d.items()))
 KEYS = [f"user-{n}" for n in range(4000)]
@@ -20,15 +21,37 @@ def test_only_a_region_with_a_share_is_picked(row: tuple[tuple[str, float], ...]
     assert picker.pick_affine(str(unit)) in dict(row)
 
 
-def test_picks_follow_the_shares() -> None:
-    picker = Picker((("a", 0.2), ("b", 0.0), ("c", 0.8)))
+@pytest.mark.parametrize("total", [1.0, 7.0])
+def test_picks_follow_the_shares_whatever_they_add_up_to(total: float) -> None:
+    picker = Picker((("a", 0.2 * total), ("b", 0.0), ("c", 0.8 * total)))
     counts = Counter(picker.pick(n / 1000) for n in range(1000))
     assert counts == {"a": 200, "c": 800}
 
 
-def test_keys_follow_the_shares() -> None:
-    counts = Counter(Picker((("a", 0.25), ("b", 0.75))).pick_affine(key) for key in KEYS)
-    assert 0.22 < counts["a"] / len(KEYS) < 0.28
+@pytest.mark.parametrize("row", [{"a": 0.25, "b": 0.75}, {"a": 0.02, "b": 0.18, "c": 0.3, "d": 0.5}])
+def test_keys_follow_the_shares(row: dict[str, float]) -> None:
+    counts = Counter(Picker(row.items()).pick_affine(key) for key in KEYS)
+    for name, share in row.items():
+        deviation = (share * (1 - share) / len(KEYS)) ** 0.5
+        assert abs(counts[name] / len(KEYS) - share) < 4 * deviation
+
+
+@given(ROWS, st.text(max_size=20), st.randoms(use_true_random=False))
+def test_a_key_goes_the_same_way_in_whatever_order_the_row_is(
+    row: tuple[tuple[str, float], ...], key: str, random: Random
+) -> None:
+    shuffled = list(row)
+    random.shuffle(shuffled)
+    assert Picker(row).pick_affine(key) == Picker(shuffled).pick_affine(key)
+
+
+def test_a_key_that_is_no_valid_text_is_picked_for_like_any_other() -> None:
+    assert Picker((("a", 0.5), ("b", 0.5))).pick_affine("\udc80") in {"a", "b"}
+
+
+@pytest.mark.parametrize("digest", [b"\x00" * 8, b"\xff" * 8])
+def test_no_digest_is_beyond_the_logarithm(digest: bytes) -> None:
+    assert 0 < open_unit(digest) < 1
 
 
 def test_only_keys_that_must_move_do() -> None:
@@ -36,6 +59,25 @@ def test_only_keys_that_must_move_do() -> None:
     after = Picker((("a", 0.5), ("b", 0.3), ("c", 0.0)))
     moved = [key for key in KEYS if before.pick_affine(key) != after.pick_affine(key)]
     assert all(before.pick_affine(key) == "c" for key in moved)
+    assert 0.17 < len(moved) / len(KEYS) < 0.23
+
+
+@given(ROWS, st.sampled_from("abcdef"), st.floats(0.001, 1), st.text(max_size=8))
+def test_when_one_region_is_given_more_keys_move_to_it_alone(
+    row: tuple[tuple[str, float], ...], favoured: str, more: float, key: str
+) -> None:
+    shares = dict(row)
+    after = shares | {favoured: shares.get(favoured, 0.0) + more}
+    before_pick, after_pick = Picker(row).pick_affine(key), Picker(after.items()).pick_affine(key)
+    assert after_pick in {before_pick, favoured}
+
+
+def test_a_shift_of_a_tenth_moves_a_tenth_of_the_keys() -> None:
+    before = Picker((("a", 0.5), ("b", 0.3), ("c", 0.2)))
+    after = Picker((("a", 0.4), ("b", 0.3), ("c", 0.3)))
+    moved = sum(before.pick_affine(key) != after.pick_affine(key) for key in KEYS)
+    # A tenth must move. What one region alone gives up reaches the others by their shares, so a little more does.
+    assert 0.09 < moved / len(KEYS) < 0.16
 
 
 def test_an_empty_row_picks_nobody() -> None:
