@@ -153,13 +153,15 @@ def one_agent_is_enough(stack: ExitStack) -> None:
     """The old region counts as gone when the first of its agents is."""
 
     def make(old: Any) -> Any:
-        def end(state: State) -> int:
-            lease = state.authority
-            return max(lease.wait_until_ns, min(lease.holds.values(), default=0))
+        def on_time(state: State, turn: Any) -> None:
+            holds = state.authority.holds
+            if holds and min(holds.values()) <= turn.now.mono_ns:
+                holds.clear()
+            old(state, turn)
 
-        return end
+        return on_time
 
-    swap(stack, authority, "hold_end_ns", make)
+    swap(stack, authority, "on_time", make)
 
 
 @mutation
@@ -222,27 +224,6 @@ def a_new_life_takes_over_the_hold(stack: ExitStack) -> None:
         return follow
 
     swap(stack, registry, "_follow_life", make)
-
-
-@mutation
-def offers_during_the_restart_wait(stack: ExitStack) -> None:
-    """In the wait after a start, agents that hold nothing are offered the recorded epoch, and lapsed ones revived.
-
-    With an older copy of the store that epoch may be over.
-    """
-
-    def make(old: Any) -> Any:
-        def may(state: State, *values: Any) -> bool:
-            wait_ns, state.authority.wait_until_ns = state.authority.wait_until_ns, 0
-            try:
-                return bool(old(state, *values))
-            finally:
-                state.authority.wait_until_ns = wait_ns
-
-        return may
-
-    swap(stack, authority, "_may_offer", make)
-    swap(stack, authority, "_may_renew", make)
 
 
 # ---- telling
@@ -314,12 +295,15 @@ def renews_while_releasing(stack: ExitStack) -> None:
 
 @mutation
 def late_offers_are_taken(stack: ExitStack) -> None:
-    """An agent takes an epoch older than the newest it has heard of."""
+    """An agent takes an epoch older than the newest it has heard of, also one that it gave up.
+
+    Without the second half every late offer is still counted by the coordinator, who waits for it.
+    """
 
     def make(old: Any) -> Any:
         def on_offer(self: Any, offer: Any, out: Any) -> None:
-            heard = self.memory.heard_epoch
-            self.memory = replace(self.memory, heard_epoch=min(heard, offer.epoch))
+            self.released_epoch = min(self.released_epoch, offer.epoch - 1)
+            self.memory = replace(self.memory, heard_epoch=min(self.memory.heard_epoch, offer.epoch))
             old(self, offer, out)
 
         return on_offer
@@ -383,7 +367,7 @@ def reports_hide_what_was_released(stack: ExitStack) -> None:
 def a_freeze_never_ends(stack: ExitStack) -> None:
     """A coordinator that dies leaves the active region frozen."""
     swap(stack, agent.LeaseHolder, "_frozen_at", lambda _: lambda self, now: self._freeze is not None)
-    swap(stack, agent.LeaseHolder, "_notice_ends", lambda old: _keeping_freeze(old))
+    swap(stack, agent.LeaseHolder, "_notice_ends", _keeping_freeze)
 
 
 def _keeping_freeze(old: Any) -> Any:
