@@ -1,0 +1,1 @@
+"""The service that each region of a local cluster runs."""
