@@ -112,14 +112,14 @@ def _verdict(given: ElectionInput, candidate: CandidateInput) -> _Verdict:
     """The one rule that speaks against a candidate, hard ones first."""
     if candidate.region in given.exclude:
         return _Verdict("ACTIVE", "the lease is to move away from it")
-    if given.target and candidate.region != given.target:
-        return _Verdict("NOT_ASKED_FOR", f"{given.target} was asked for")
     name = candidate.status.name
     if name in HARD and name not in given.override_rules:
         return _Verdict(name, candidate.status_reason)
     if not candidate.heard:
         # Nothing passes this one: an offer that cannot arrive elects nobody.
         return _Verdict("UNKNOWN", "no agent of it can be heard, so it could not take the lease")
+    if given.target and candidate.region != given.target:
+        return _Verdict("NOT_ASKED_FOR", f"{given.target} was asked for")
     if name in SOFT_PENALTIES and name not in given.override_rules:
         return _Verdict(name, candidate.status_reason, soft=True)
     return _Verdict()

@@ -126,15 +126,15 @@ def _from_own_reports(given: HealthInput, speaking: list[AgentEvidence], suspect
     if not up and not down:
         return _starting(given, evidence, recheck_ns)
     if len(up) < given.agents_healthy_min:
+        worst = (down or speaking)[0]
         starting = len(speaking) - len(up) - len(down)
-        if starting and given.previous in KNOWN_WELL and given.since_ns < _settle_ns(given):
+        if starting and _may_settle(given):
             return Judgement(
                 RegionStatus.SUSPECT,
-                f"{down[0].agent}: {down[0].reason or 'its instances are down'}; {starting} more starting",
+                f"{worst.agent}: {worst.reason or 'not up'}; {starting} more starting",
                 evidence,
                 recheck_ns,
             )
-        worst = down[0] if down else speaking[0]
         need = (
             "" if given.agents_healthy_min == 1 else f" ({len(up)} of {given.agents_healthy_min} agents needed are up)"
         )
@@ -178,17 +178,18 @@ def _healthy_or_degraded(
     )
 
 
-def _settle_ns(given: HealthInput) -> int:
-    return int(given.report_interval_ns * SETTLE_INTERVALS)
+def _may_settle(given: HealthInput) -> bool:
+    """Whether agents that start may still find the region as well as it was; they get so long, and no longer."""
+    if given.previous is RegionStatus.SUSPECT:
+        return given.since_ns < int(given.report_interval_ns * SETTLE_INTERVALS)
+    return given.previous in KNOWN_WELL
 
 
 def _starting(given: HealthInput, evidence: tuple[str, ...], recheck_ns: int) -> Judgement:
     """Agents are heard, and none has settled on a verdict of its own yet."""
     if given.previous is RegionStatus.DOWN:
         return Judgement(RegionStatus.DOWN, "down before, and its probes have not settled yet", evidence, recheck_ns)
-    if given.previous in KNOWN_WELL and (
-        given.previous is not RegionStatus.SUSPECT or given.since_ns < _settle_ns(given)
-    ):
+    if _may_settle(given):
         # An agent that restarts says nothing of the service that it watches.
         return Judgement(
             RegionStatus.SUSPECT,

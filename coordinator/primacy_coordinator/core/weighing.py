@@ -77,7 +77,7 @@ def refresh(state: State, turn: Turn) -> None:
     if old.result != result:
         turn.journal("weights-changed", _describe(result), epoch=epoch, inputs=given)
     if result.panic and not old.result.panic:
-        turn.journal("panic-on", "too few regions look healthy: reads spread over all that are not known to be dead")
+        turn.journal("panic-on", "too few regions look healthy: reads go to all that serve, whatever their figures")
     turn.changed(Topic.WEIGHTS)
     cache: dict[str, WeightsUpdate] = {}
     for session in state.sessions.values():

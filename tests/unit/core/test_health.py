@@ -55,6 +55,9 @@ UP, DOWN, STARTING = ServiceState.UP, ServiceState.DOWN, ServiceState.STARTING
         (S.SUSPECT, {"agents": (agent(state=STARTING),), "previous": S.SUSPECT, "since_ns": SECOND_NS}),
         (S.JOINING, {"agents": (agent(state=STARTING),), "previous": S.SUSPECT, "since_ns": 60 * SECOND_NS}),
         (S.DOWN, {"agents": (agent(state=STARTING),), "previous": S.DOWN}),
+        (S.SUSPECT, {"agents": (agent(), agent("a2", STARTING)), "agents_healthy_min": 2}),
+        (S.SUSPECT, {"agents": (agent(state=DOWN), agent("a2", STARTING))}),
+        (S.DOWN, {"agents": (agent(state=DOWN), agent("a2", STARTING)), "previous": S.SUSPECT}),
         # Silence is not death while peers see it, or while it may be us.
         (S.SUSPECT, {"agents": (GONE,)}),
         (S.SUSPECT, {"agents": (agent(silence_s=3),)}),
