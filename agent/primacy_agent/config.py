@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -15,6 +15,9 @@ from primacy_wire.messages import RegionSpec
 from primacy_wire.names import DEFAULT_GROUP, NAME_RULE, is_name
 from primacy_wire.server import ListenError, ServerTls, check_exposure, split_address
 from primacy_wire.settings import ConfigError, load
+from primacy_wire.yaml_text import Document, Path, dotted, parse
+
+from primacy_agent.probes.http_get import check_url
 
 ENV_PREFIX = "PRIMACY_AGENT"
 LOAD_NAMES = {
@@ -83,7 +86,7 @@ class ProbeConfig(_Settings, frozen=True):
     """`tcp`: `host:port`."""
     pid_file: str = ""
     """`process`: a file with the pid, alone or in the JSON that Primacy's own programs write."""
-    listen: int = 0
+    listen: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     """`process`: the process that listens on this port."""
     command: str = ""
     """`process`: the process whose command line contains this text."""
@@ -115,7 +118,7 @@ class AgentConfig(_Settings, frozen=True):
     """A second place for the own service."""
     advertise: str = ""
     """Where other agents reach this one, if not at `grpc.address`."""
-    state_dir: Path = Path("primacy-agent-data")
+    state_dir: pathlib.Path = pathlib.Path("primacy-agent-data")
     release_on_stop: bool = False
     insecure: bool = False
     """Serve without TLS also beyond this machine."""
@@ -158,77 +161,108 @@ class AgentConfig(_Settings, frozen=True):
         return ClientTls(self.tls.ca, self.tls.certificate, self.tls.key, self.tls.server_name) if self.tls else None
 
 
+Problem = tuple[Path, str]
+"""Which setting, and what is wrong with it."""
+
+
 def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> AgentConfig:
     """The settings, checked together. Raises `ConfigError` with every problem found."""
     config = load(AgentConfig, path, ENV_PREFIX, environ, flags)
     problems = [*_names(config), *_places(config), *_addresses(config), *_probes(config)]
     if problems:
-        raise ConfigError([f"{path}: {problem}" if path else problem for problem in problems])
+        document = parse(pathlib.Path(path).read_text(encoding="utf-8"), path) if path else None
+        raise ConfigError([_line(document, environ, flags, *problem) for problem in problems])
     return config
 
 
-def _names(config: AgentConfig) -> list[str]:
+def _line(
+    document: Document | None, environ: Mapping[str, str], flags: Mapping[str, str | None], key: Path, text: str
+) -> str:
+    """The problem behind the place where the setting was given, if it was given at all."""
+    words = ".".join(str(step) for step in key if isinstance(step, str))
+    variables = {name.removeprefix(ENV_PREFIX).replace("_", "").lower(): name for name in environ}
+    if flags.get(words) is not None:
+        place = "command line: "
+    elif name := variables.get(words.replace(".", "").lower()):
+        place = f"{name}: "
+    elif document is not None and key[:1] in document.lines:
+        place = f"{document.place(key)}: "
+    else:
+        place = ""
+    return f"{place}{dotted(key)}: {text}"
+
+
+def _names(config: AgentConfig) -> list[Problem]:
     given = (("group", config.group), ("region", config.region), ("name", config.name))
-    return [f"{key}: {value!r}: {NAME_RULE}" for key, value in given if not is_name(value)]
+    return [((key,), f"{value!r}: {NAME_RULE}") for key, value in given if not is_name(value)]
 
 
-def _places(config: AgentConfig) -> list[str]:
-    found = []
+def _places(config: AgentConfig) -> list[Problem]:
+    found: list[Problem] = []
     if (config.latitude is None) != (config.longitude is None):
-        found.append("latitude, longitude: give both or none")
+        given = "longitude" if config.latitude is None else "latitude"
+        found.append(((given,), "give both latitude and longitude, or none"))
     for key, value, most in (("latitude", config.latitude, 90), ("longitude", config.longitude, 180)):
         if value is not None and not -most <= value <= most:
-            found.append(f"{key}: must be from -{most} to {most}")
+            found.append(((key,), f"must be from -{most} to {most}"))
     if config.capacity is not None and not (math.isfinite(config.capacity) and config.capacity >= 0):
-        found.append("capacity: must be a finite number of requests per second, 0 or more")
-    unknown = sorted(set(config.metrics_names) - set(LOAD_NAMES))
-    if unknown:
-        found.append(f"metricsNames: {', '.join(unknown)}: known are {', '.join(LOAD_NAMES)}")
+        found.append((("capacity",), "must be a finite number of requests per second, 0 or more"))
+    unknown = [key for key in config.metrics_names if key not in LOAD_NAMES]
+    found += [(("metricsNames", key), f"unknown key: there are {', '.join(LOAD_NAMES)}") for key in unknown]
     return found
 
 
-def _addresses(config: AgentConfig) -> list[str]:
-    found = []
+def _addresses(config: AgentConfig) -> list[Problem]:
+    found: list[Problem] = []
     if not config.coordinators:
-        found.append("coordinators: name at least one host:port")
-    plain = [("grpc.address", config.grpc.address, config.tls is not None)]
+        found.append((("coordinators",), "name at least one host:port"))
+    own: list[tuple[Path, str, bool]] = [(("grpc", "address"), config.grpc.address, config.tls is not None)]
     if config.http.address:
-        plain.append(("http.address", config.http.address, False))
-    for key, address, secured in plain:
+        own.append((("http", "address"), config.http.address, False))
+    for key, address, secured in own:
         try:
             split_address(address)
             check_exposure(address, secured, config.insecure)
         except ListenError as error:
-            found.append(f"{key}: {error}")
-    others = [(f"coordinators[{n}]", address) for n, address in enumerate(config.coordinators)]
-    others += [(key, value) for key, value in (("endpoint", config.endpoint), ("advertise", config.advertise)) if value]
-    for key, address in others:
-        try:
-            split_address(address)
-        except ListenError as error:
-            found.append(f"{key}: {error}")
+            found.append((key, str(error)))
+    others: list[tuple[Path, str]] = [(("coordinators", n), address) for n, address in enumerate(config.coordinators)]
+    others += [
+        ((key,), value) for key, value in (("endpoint", config.endpoint), ("advertise", config.advertise)) if value
+    ]
+    found += [(key, trouble) for key, address in others if (trouble := _check_target(address))]
+    if config.metrics_url and (trouble := check_url(config.metrics_url)):
+        found.append((("metricsUrl",), trouble))
     return found
 
 
-def _probes(config: AgentConfig) -> list[str]:
-    found = []
+def _check_target(address: str) -> str:
+    """What is wrong with an address that somebody shall connect to, or nothing."""
+    try:
+        _, port = split_address(address)
+    except ListenError as error:
+        return str(error)
+    return "" if port else f"{address!r}: nobody can connect to port 0"
+
+
+def _probes(config: AgentConfig) -> list[Problem]:
+    found: list[Problem] = []
     names = [probe.name for probe in config.probes]
     for index, probe in enumerate(config.probes):
-        where = f"probes[{index}]"
+        where: Path = ("probes", index)
+        if not is_name(probe.name):
+            found.append(((*where, "name"), f"{probe.name!r}: {NAME_RULE}"))
         if names.count(probe.name) > 1:
-            found.append(f"{where}.name: {probe.name!r} is used twice")
+            found.append(((*where, "name"), f"{probe.name!r} is used twice"))
         if probe.interval <= 0 or probe.timeout <= 0:
-            found.append(f"{where}: interval and timeout must be longer than 0")
+            found.append((where, "interval and timeout must be longer than 0"))
         match probe.kind:
             case ProbeKind.HTTP:
-                if not probe.url.startswith("http://"):
-                    found.append(f"{where}.url: an http probe needs a URL that begins with http://")
+                if trouble := check_url(probe.url):
+                    found.append(((*where, "url"), f"an http probe needs it: {trouble}" if not probe.url else trouble))
             case ProbeKind.TCP:
-                try:
-                    split_address(probe.address)
-                except ListenError as error:
-                    found.append(f"{where}.address: {error}")
+                if trouble := _check_target(probe.address):
+                    found.append(((*where, "address"), trouble))
             case ProbeKind.PROCESS:
                 if sum(map(bool, (probe.pid_file, probe.listen, probe.command))) != 1:
-                    found.append(f"{where}: a process probe needs one of pidFile, listen and command")
+                    found.append((where, "a process probe needs one of pidFile, listen and command"))
     return found

@@ -50,7 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="settings file (YAML)")
     parser.add_argument("--check", action="store_true", help="check the settings, then exit")
     parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="any setting, e.g. log.level=debug"
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        type=_setting,
+        help="any setting, e.g. log.level=debug",
     )
     parser.add_argument("--group", metavar="NAME", help="failover group (default: default)")
     parser.add_argument("--region", metavar="NAME", help="this agent's region")
@@ -79,10 +84,14 @@ def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:
         "insecure": "true" if arguments.insecure else None,
         "log.level": arguments.log_level,
     }
-    for setting in arguments.set:
-        key, _, value = setting.partition("=")
-        flags[key] = value
-    return flags
+    return flags | dict(arguments.set)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} must be KEY=VALUE")
+    return key, value
 
 
 def _version() -> str:

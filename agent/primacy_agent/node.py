@@ -12,24 +12,25 @@ from importlib.metadata import version
 from primacy.v1 import agent_pb2
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS, Now
-from primacy_wire.messages import Load, Report, agent_key
-from primacy_wire.picker import Picker
+from primacy_wire.messages import Load, Report, ServiceState, agent_key
 
 from primacy_agent.config import LOAD_NAMES, AgentConfig
-from primacy_agent.core.lease import ActiveView, LeaseHolder, ReleaseNow
+from primacy_agent.core.lease import ActiveView, LeaseHolder
 from primacy_agent.core.routes import RouteCounter
+from primacy_agent.core.shunning import Row, dead_regions, nearest_first, without
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.running import Probes
 from primacy_agent.probes.service_metrics import ServiceMetrics
 from primacy_agent.session import Session
 from primacy_agent.state import AgentState
+from primacy_agent.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-RELEASE_SENT_S = 2.0
+RELEASE_S = 2.0
 METRICS_TIMEOUT_S = 0.5
-SHOWN_NS_MIN = 250_000_000
-"""The state file follows a renewed deadline no faster."""
+SHOWN_SHARE = 4
+"""The state file follows a renewed deadline once it moved by this part of what is left, not at every renewal."""
 
 
 class Node:
@@ -44,54 +45,48 @@ class Node:
         self.incarnation = secrets.token_hex(8)
         self.holder = LeaseHolder(config.region, config.name, self.incarnation, state.memory)
         self.routes = RouteCounter()
-        self.read_picker = Picker(())
         self._state = state
-        self._changed = asyncio.Condition()
-        self._change_count = 0
-        self._shown_ns = 0
-        self.probes = Probes(config.probes, self._health_changed, draw)
+        self._tasks = Tasks()
+        self._changed = asyncio.Event()
+        """Set at the next change; every change brings a new one."""
+        self._shown_deadline_ns = 0
+        self._show_trouble = ""
+        self.probes = Probes(config.probes, self._news, draw, self._tasks)
         self.peers = Peers(
             config.group,
             self.key,
             config.peer_interval.seconds,
             config.peer_timeout.seconds,
             config.client_tls(),
-            self._sight_changed,
+            self._news,
             draw,
+            self._tasks,
         )
         self.metrics = (
             ServiceMetrics(config.metrics_url, LOAD_NAMES | config.metrics_names) if config.metrics_url else None
         )
-        self.session = Session(config, self.holder, state.keep, self)
-        self._tasks: list[asyncio.Task[None]] = []
+        self.session = Session(config, self.holder, state.keep, self, self._tasks)
 
     # ---- life
 
     def start(self) -> None:
         self._show()
         self.probes.start()
-        self._tasks = [asyncio.create_task(self.session.run(), name="session")]
+        self._tasks.start(self.session.run(), name="session")
         if self.metrics is not None:
-            self._tasks.append(asyncio.create_task(self._read_metrics(self.metrics), name="metrics"))
+            self._tasks.start(self._read_metrics(self.metrics), name="metrics")
 
     async def stop(self, release: bool) -> None:
         """Stop; without `release` what is held stays held until it runs out or the next life renews it."""
         if release:
-            self.session.post(ReleaseNow("the agent was stopped with releaseOnStop"))
-            await self.session.drain(RELEASE_SENT_S)
+            await self.session.release("the agent was stopped with releaseOnStop", RELEASE_S)
         self.session.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.peers.stop()
-        await self.probes.stop()
+        await self._tasks.stop()
+        self.probes.close()
 
     async def failed(self) -> None:
-        """Returns only if a part that should never end did: raises what it raised."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        await asyncio.Event().wait()  # Superseded: the session ended for good, and the rest goes on.
+        """Never returns; raises what a part raised that should not have."""
+        await self._tasks.failed()
 
     async def _read_metrics(self, metrics: ServiceMetrics) -> None:
         while True:
@@ -113,20 +108,21 @@ class Node:
             extra={"active": view.active, "phase": view.phase.name, "epoch": view.epoch, "why": view.reason},
         )
 
+    def deadline_moved(self) -> None:
+        self._notify()
+        view = self.holder.active(read_now())
+        if view.deadline_mono_ns - self._shown_deadline_ns > view.remaining_ns // SHOWN_SHARE:
+            self._show()
+
     def rows_changed(self) -> None:
-        rows = self.holder.rows
-        if rows is not None:
-            self.read_picker = Picker(rows.read)
         self._notify()
 
     def directory_changed(self) -> None:
         if self.holder.directory is not None:
             self.peers.follow(self.holder.directory)
 
-    def _health_changed(self) -> None:
-        self.session.report_soon()
-
-    def _sight_changed(self) -> None:
+    def _news(self) -> None:
+        """Of the own health, or of whom this agent can reach: not to be kept until the next report is due."""
         self.session.report_soon()
 
     # ---- what others ask
@@ -137,13 +133,23 @@ class Node:
 
     def active(self) -> ActiveView:
         """Computed from the clocks at this ask."""
-        view = self.holder.active(read_now())
-        if view.active and view.deadline_mono_ns and self._due(view):
-            self._show()
-        return view
+        return self.holder.active(read_now())
 
-    def _due(self, view: ActiveView) -> bool:
-        return read_now().mono_ns - self._shown_ns >= max(SHOWN_NS_MIN, view.remaining_ns // 4)
+    def read_row(self) -> tuple[Row, tuple[str, ...]]:
+        """(the row for reads, the regions of it that this agent shuns by itself).
+
+        While a coordinator is heard it knows more than this agent does, and its row stands as it is.
+        """
+        row = self.holder.rows.read if self.holder.rows is not None else ()
+        if self.session.connected:
+            return row, ()
+        sights = self.peers.all()
+        own = self.config.region
+        dead = dead_regions(sights, own, self.probes.health.state is ServiceState.DOWN)
+        shifted = without(row, dead, nearest_first(sights, own))
+        return shifted, tuple(
+            region for (region, share), (_, now) in zip(row, shifted, strict=True) if share > 0 and not now
+        )
 
     def detail(self) -> agent_pb2.ReportDetail:
         """Probe results and what was measured, for readers of reports."""
@@ -162,25 +168,24 @@ class Node:
         return agent_pb2.ReportDetail(probes=self.probes.results(), series=series)
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """Yields at once, and then after every change of authority or weights."""
+        """Yields at once, and then after every change of authority, of its deadline, or of the weights."""
         while True:
-            seen = self._change_count
+            changed = self._changed
             yield
-            async with self._changed:
-                while self._change_count == seen:
-                    await self._changed.wait()
+            await changed.wait()
 
     def _notify(self) -> None:
-        self._change_count += 1
-        asyncio.get_running_loop().create_task(self._wake())
-
-    async def _wake(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _show(self) -> None:
-        self._shown_ns = read_now().mono_ns
+        view = self.active()
         try:
-            self._state.show(self.holder.active(read_now()))
+            self._state.show(view)
         except OSError as error:
-            logger.warning("the state file cannot be written", extra={"reason": str(error)})
+            if str(error) != self._show_trouble:
+                self._show_trouble = str(error)
+                logger.warning("the state file cannot be written", extra={"reason": str(error)})
+            return
+        self._show_trouble = ""
+        self._shown_deadline_ns = view.deadline_mono_ns

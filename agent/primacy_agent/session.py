@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
@@ -27,7 +28,7 @@ from primacy_wire.channel import make_channel
 from primacy_wire.clock import read_now
 from primacy_wire.errors import InvalidRequest
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
-from primacy_wire.messages import FromAgent, Report
+from primacy_wire.messages import Answer, FromAgent, Report
 from primacy_wire.session_codec import from_agent_to_proto, to_agent_from_proto
 
 from primacy_agent.config import AgentConfig
@@ -43,12 +44,14 @@ from primacy_agent.core.lease import (
     Memory,
     Persist,
     Received,
+    ReleaseNow,
     ReportSoon,
     RowsChanged,
     Send,
     Superseded,
     TimePassed,
 )
+from primacy_agent.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,9 @@ BACKOFF_NS_FIRST = 100 * MILLISECOND_NS
 BACKOFF_NS_MOST = 3 * SECOND_NS
 SILENCE_INTERVALS = 4
 SILENCE_NS_MIN = SECOND_NS
+"""A session is given up when a report stays unanswered for the longer of both."""
+END_S = 1.0
+"""How long the status of a stream that took no more messages is waited for."""
 CONNECT_NS_MAX = 3 * SECOND_NS
 REPORT_GAP_NS_MIN = 5 * MILLISECOND_NS
 """Reports on news follow each other no faster."""
@@ -73,11 +79,15 @@ class Host(Protocol):
 
     def directory_changed(self) -> None: ...
 
+    def deadline_moved(self) -> None: ...
+
 
 class Session:
     """Owns the lease holder and the stream to the coordinator."""
 
-    def __init__(self, config: AgentConfig, holder: LeaseHolder, keep: Callable[[Memory], None], host: Host) -> None:
+    def __init__(
+        self, config: AgentConfig, holder: LeaseHolder, keep: Callable[[Memory], None], host: Host, tasks: Tasks
+    ) -> None:
         self.holder = holder
         self.coordinator = ""
         self.connected = False
@@ -87,6 +97,7 @@ class Session:
         self._config = config
         self._keep = keep
         self._host = host
+        self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._outgoing: deque[FromAgent] = deque()
         self._behind: deque[Persist | Send] = deque()
@@ -94,6 +105,12 @@ class Session:
         self._writing: asyncio.Task[None] | None = None
         self._soon = asyncio.Event()
         self._reported_ns = 0
+        """When the last report was sent; 0 makes the next one due at once."""
+        self._sent_ns = 0
+        self.reported_number = 0
+        self._unanswered_ns = 0
+        """When the first report was sent that no answer came after; 0: all are answered."""
+        self._deadline_ns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
 
@@ -104,6 +121,10 @@ class Session:
         now = read_now()
         for effect in self.holder.handle(now, event):
             self._perform(effect)
+        deadline_ns = self.holder.active(now).deadline_mono_ns
+        if deadline_ns != self._deadline_ns:
+            self._deadline_ns = deadline_ns
+            self._host.deadline_moved()
         self._arm(now)
 
     def _perform(self, effect: AgentEffect) -> None:
@@ -111,7 +132,7 @@ class Session:
             case Persist() | Send() if self._behind or isinstance(effect, Persist):
                 self._behind.append(effect)
                 if self._writing is None:
-                    self._writing = self._loop.create_task(self._write())
+                    self._writing = self._tasks.start(self._write(), name="memory")
             case Send(message):
                 self._queue(message)
             case AuthorityChanged():
@@ -190,7 +211,7 @@ class Session:
                 await self._session(addresses[0])
             except grpc.aio.AioRpcError as error:
                 self._ended(error.code().name, error.details() or "")
-            except (_Silence, InvalidRequest) as error:
+            except (_Silence, InvalidRequest, asyncio.InvalidStateError) as error:
                 self._ended("UNAVAILABLE", str(error))
             if self.holder.answered > answered:
                 backoff.reset()
@@ -204,7 +225,8 @@ class Session:
         try:
             call = agent_service_pb2_grpc.AgentServiceStub(channel).Session()
             async with asyncio.timeout(CONNECT_NS_MAX / SECOND_NS) as limit:
-                await call.write(from_agent_to_proto(self._hello()))
+                with contextlib.suppress(asyncio.InvalidStateError):  # Over already: reading tells why.
+                    await call.write(from_agent_to_proto(self._hello()))
                 welcome = await call.read()
                 limit.reschedule(None)
             if not isinstance(welcome, SessionResponse):
@@ -232,11 +254,11 @@ class Session:
         sending = asyncio.create_task(self._send(call))
         hearing = asyncio.create_task(self._hear(call))
         try:
-            done, _ = await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
-            # The end of the stream says why; a failed write only that it ended.
-            for task in (hearing, sending):
-                if task in done:
-                    await task
+            await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
+            if not hearing.done() and not isinstance(sending.exception(), _Silence):
+                # A write fails with no more than "it has ended"; the reader hears why.
+                await asyncio.wait((hearing,), timeout=END_S)
+            await (hearing if hearing.done() else sending)
         finally:
             call.cancel()
             for task in (sending, hearing):
@@ -248,26 +270,24 @@ class Session:
             message = await call.read()
             if not isinstance(message, SessionResponse):
                 raise _error_of(await call.code(), await call.details())
-            self.post(Received(to_agent_from_proto(message)))
+            heard = to_agent_from_proto(message)
+            if isinstance(heard, Answer):
+                self._unanswered_ns = 0
+            self.post(Received(heard))
 
     async def _send(self, call: grpc.aio.StreamStreamCall) -> None:  # type: ignore[type-arg]
-        began_ns = read_now().mono_ns
-        last_ns = 0
+        """Never returns. Raises AioRpcError or InvalidStateError when the stream has ended, _Silence."""
+        self._unanswered_ns = 0
         while True:
             self._soon.clear()
             while self._outgoing:
                 await call.write(from_agent_to_proto(self._outgoing.popleft()))
-            now = read_now()
             interval_ns = self.holder.report_interval_ns
+            now = read_now()
             if now.mono_ns - self._reported_ns >= interval_ns:
-                gap_ns = REPORT_GAP_NS_MIN - (now.mono_ns - last_ns)
-                if gap_ns > 0:
-                    await asyncio.sleep(gap_ns / SECOND_NS)
-                    now = read_now()
-                self._reported_ns = last_ns = now.mono_ns
-                self.reports_count += 1
-                await call.write(from_agent_to_proto(self._host.build_report(now)))
-            quiet_ns = now.mono_ns - max(began_ns, self.holder.answered_mono_ns)
+                await self._send_report(call)
+                now = read_now()
+            quiet_ns = now.mono_ns - self._unanswered_ns if self._unanswered_ns else 0
             if quiet_ns > max(SILENCE_INTERVALS * interval_ns, SILENCE_NS_MIN):
                 raise _Silence(f"no answer for {quiet_ns / SECOND_NS:.1f} s")
             due_ns = self._reported_ns + interval_ns - now.mono_ns
@@ -275,18 +295,41 @@ class Session:
                 async with asyncio.timeout(max(due_ns, 0) / SECOND_NS):
                     await self._soon.wait()
             except TimeoutError:
-                continue
+                pass
+            woken_ns = read_now().mono_ns
+            if self._unanswered_ns and woken_ns - now.mono_ns > due_ns + interval_ns:
+                self._unanswered_ns = woken_ns  # This process stood still: its answers may lie unread.
+
+    async def _send_report(self, call: grpc.aio.StreamStreamCall) -> None:  # type: ignore[type-arg]
+        gap_ns = self._sent_ns + REPORT_GAP_NS_MIN - read_now().mono_ns
+        if gap_ns > 0:
+            await asyncio.sleep(gap_ns / SECOND_NS)
+        now = read_now()
+        self._reported_ns = self._sent_ns = now.mono_ns
+        self._unanswered_ns = self._unanswered_ns or now.mono_ns
+        report = self._host.build_report(now)
+        self.reports_count += 1
+        self.reported_number = report.number
+        await call.write(from_agent_to_proto(report))
 
     def _ended(self, code: str, details: str) -> None:
         self.last_error = f"{code}: {details}" if details else code
         logger.warning("no session", extra={"coordinator": self.coordinator, "reason": self.last_error})
         self.post(LinkDown(superseded=code == "ALREADY_EXISTS", reason=details))
 
-    async def drain(self, limit_s: float) -> None:
-        """Wait until everything said so far is written and handed to the transport, for at most so long."""
+    async def release(self, reason: str, limit_s: float) -> None:
+        """Give up what is held, and wait for at most so long until the coordinator has answered a report after it.
+
+        The stream keeps its order, so that answer proves that the release was heard.
+        """
+        self.post(ReleaseNow(reason))
+        self.report_soon()
+        numbered = self.reported_number
         end_ns = read_now().mono_ns + int(limit_s * SECOND_NS)
-        # Two queues and a link: polling is simpler than an event for each.
-        while (self._behind or self._outgoing) and self.connected and read_now().mono_ns < end_ns:  # noqa: ASYNC110
+        # Two queues and a link: looking again is simpler than an event for each.
+        while self.connected and read_now().mono_ns < end_ns:
+            if not self._behind and not self._outgoing and self.holder.answered > numbered:
+                return
             await asyncio.sleep(0.01)
 
     def stop(self) -> None:

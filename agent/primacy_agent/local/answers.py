@@ -10,9 +10,11 @@ from primacy.v1 import agent_pb2, routing_pb2
 from primacy_wire.clock import read_now
 from primacy_wire.errors import BadField, InvalidRequest, NotFound, Unavailable
 from primacy_wire.instant import SECOND_NS
+from primacy_wire.picker import Picker
 from primacy_wire.session_codec import load_to_proto
 
 from primacy_agent.core.lease import ActiveView
+from primacy_agent.core.shunning import Row
 from primacy_agent.node import Node
 
 ActiveAnswer = TypeVar("ActiveAnswer", pb.GetActiveResponse, pb.WatchActiveResponse)
@@ -28,6 +30,8 @@ class Answers:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._draw = random.Random()
+        self._row: Row = ()
+        self._picker = Picker(())
 
     def check_group(self, group: str) -> None:
         if group not in ("", self._node.config.group):
@@ -47,13 +51,16 @@ class Answers:
         answer = pb.GetWeightsResponse(version=0)
         if rows is None:
             return answer
-        write = traffic_class == WRITE
         answer.version = rows.version
         answer.row.client_region = self._node.config.region
-        answer.row.weights.update(rows.write if write else rows.read)
         answer.age.FromNanoseconds(max(0, read_now().mono_ns - holder.rows_received_mono_ns))
-        if not write:
-            answer.strategy = routing_pb2.RoutingStrategy.ValueType(rows.strategy)
+        if traffic_class == WRITE:
+            answer.row.weights.update(rows.write)
+            return answer
+        row, shunned = self._node.read_row()
+        answer.row.weights.update(row)
+        answer.shunned.extend(shunned)
+        answer.strategy = routing_pb2.RoutingStrategy.ValueType(rows.strategy)
         return answer
 
     def route(self, request: pb.RouteRequest) -> pb.RouteResponse:
@@ -73,36 +80,47 @@ class Answers:
 
     def _route_write(self) -> pb.RouteResponse:
         node = self._node
-        view = node.holder.active(read_now())
-        rows = node.holder.rows
-        if not view.region or rows is None:
-            if rows is not None:
-                node.routes.add(node.config.region, "", WRITE, rows.strategy, "not_active")
-            raise Unavailable("no region is active just now", "NO_ACTIVE_REGION", RETRY_NS)
-        node.routes.add(node.config.region, view.region, WRITE, rows.strategy, "ok")
-        return pb.RouteResponse(
-            region=view.region,
-            endpoint=self._endpoint(view.region),
-            reason=f"{view.region} is active at epoch {view.active_epoch}",
-            epoch=view.active_epoch,
-        )
+        own = node.config.region
+        view = node.active()
+        strategy = node.holder.rows.strategy if node.holder.rows is not None else 0
+        if view.frozen and view.remaining_ns:
+            trouble = f"writes are frozen while {own} hands over"
+        elif view.region == own and not view.remaining_ns and not node.session.connected:
+            trouble = f"the lease of {own} ran out here, and no coordinator can be reached"
+        elif not view.region:
+            trouble = "no region is active just now"
+        else:
+            node.routes.add(own, view.region, WRITE, strategy, "ok")
+            return pb.RouteResponse(
+                region=view.region,
+                endpoint=self._endpoint(view.region),
+                reason=f"{view.region} is active at epoch {view.active_epoch}",
+                epoch=view.active_epoch,
+            )
+        node.routes.add(own, "", WRITE, strategy, "not_active")
+        raise Unavailable(trouble, "NO_ACTIVE_REGION", RETRY_NS)
 
     def _route_read(self, key: str) -> pb.RouteResponse:
         node = self._node
-        rows, picker = node.holder.rows, node.read_picker
-        if rows is None or not picker:
-            if rows is not None:
-                node.routes.add(node.config.region, "", READ, rows.strategy, "no_weight")
+        own = node.config.region
+        rows = node.holder.rows
+        row, shunned = node.read_row()
+        if row != self._row:
+            self._row, self._picker = row, Picker(row)
+        if rows is None or not self._picker:
+            node.routes.add(own, "", READ, rows.strategy if rows is not None else 0, "no_weight")
             raise Unavailable("no weights are known yet", "NO_WEIGHTS", RETRY_NS)
-        region = picker.pick_affine(key) if key else picker.pick(self._draw.random())
-        node.routes.add(node.config.region, region, READ, rows.strategy, "ok")
-        share = dict(rows.read)[region]
+        region = self._picker.pick_affine(key) if key else self._picker.pick(self._draw.random())
+        node.routes.add(own, region, READ, rows.strategy, "ok")
         how = "by its key" if key else "at random"
+        reason = f"{how}, by a share of {dict(row)[region]:.1%} of {own}'s reads"
+        if shunned:
+            reason += f"; {', '.join(shunned)} cannot be reached from here"
         return pb.RouteResponse(
             region=region,
             endpoint=self._endpoint(region),
-            reason=f"{how}, by a share of {share:.1%} of {node.config.region}'s reads",
-            alternatives=picker.alternatives(region),
+            reason=reason,
+            alternatives=self._picker.alternatives(region),
             epoch=rows.active_epoch,
         )
 

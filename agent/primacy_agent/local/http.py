@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class HttpServer:
             "/active": self._active,
             "/healthz": self._healthz,
             "/weights": self._weights,
+            "/weights/write": self._write_weights,
             "/metrics": self._metrics,
         }
         self._server: asyncio.Server | None = None
@@ -62,11 +64,11 @@ class HttpServer:
         try:
             self._server = await asyncio.start_server(self._serve, host, port)
         except OSError as error:
-            if "address already in use" in str(error):
+            if error.errno == errno.EADDRINUSE:
                 raise PortInUse(
                     f"{address}: another process has port {port}: stop it or choose another port"
                 ) from error
-            raise ListenError(f"{address}: cannot listen: {error.strerror}") from error
+            raise ListenError(f"{address}: cannot listen: {error.strerror or error}") from error
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -94,10 +96,10 @@ class HttpServer:
         return _json_page(503 if superseded else 200, content)
 
     def _weights(self) -> Page:
-        return _json_page(
-            200,
-            {"read": message_json(self._answers.weights(READ)), "write": message_json(self._answers.weights(WRITE))},
-        )
+        return _json_page(200, message_json(self._answers.weights(READ)))
+
+    def _write_weights(self) -> Page:
+        return _json_page(200, message_json(self._answers.weights(WRITE)))
 
     def _metrics(self) -> Page:
         return Page(200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(self._node).encode())
@@ -121,17 +123,23 @@ class HttpServer:
         self._connections.add(task)
         try:
             await self._converse(reader, writer)
-        except (ConnectionError, TimeoutError, h11.RemoteProtocolError):
-            pass  # The other side is gone, idle, or does not speak HTTP: there is nobody to tell.
+        except (ConnectionError, TimeoutError):
+            pass  # The other side is gone or idle: there is nobody to tell.
         finally:
             self._connections.discard(task)
-            writer.transport.abort()
+            writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER)
         request: h11.Request | None = None
         while True:
-            event = connection.next_event()
+            try:
+                event = connection.next_event()
+            except h11.RemoteProtocolError as error:
+                if connection.our_state is h11.IDLE or connection.our_state is h11.SEND_RESPONSE:
+                    page = _json_page(error.error_status_hint, {"error": str(error)}, {"Connection": "close"})
+                    await self._send(connection, writer, page)
+                return
             match event:
                 case h11.NEED_DATA:
                     async with asyncio.timeout(IDLE_S):
@@ -150,7 +158,11 @@ class HttpServer:
                     return
 
     async def _answer(self, connection: h11.Connection, writer: asyncio.StreamWriter, request: h11.Request) -> None:
-        page = self._page(request)
+        await self._send(connection, writer, self._page(request), with_body=request.method != b"HEAD")
+
+    async def _send(
+        self, connection: h11.Connection, writer: asyncio.StreamWriter, page: Page, with_body: bool = True
+    ) -> None:
         headers = [
             ("Content-Type", page.content_type),
             ("Content-Length", str(len(page.body))),
@@ -158,7 +170,7 @@ class HttpServer:
             *page.headers.items(),
         ]
         parts = [connection.send(h11.Response(status_code=page.status, headers=headers))]
-        if request.method != b"HEAD":
+        if with_body:
             parts.append(connection.send(h11.Data(data=page.body)))
         parts.append(connection.send(h11.EndOfMessage()))
         writer.write(b"".join(part for part in parts if part))

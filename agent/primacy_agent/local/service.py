@@ -35,9 +35,18 @@ class LocalService(LocalServiceServicer):
         self, request: pb.WatchActiveRequest, context: Context
     ) -> AsyncIterator[pb.WatchActiveResponse]:
         self._answers.check_group(request.group)
+        last = None
         async with aclosing(self._node.changes()) as changes:
             async for _ in changes:
-                yield self._answers.watched()
+                answer = self._answers.watched()
+                remaining = answer.remaining.ToNanoseconds()
+                answer.ClearField("remaining")
+                if answer == last:
+                    continue  # The weights changed, and this did not.
+                last = pb.WatchActiveResponse()
+                last.CopyFrom(answer)
+                answer.remaining.FromNanoseconds(remaining)
+                yield answer
 
     async def GetWeights(self, request: pb.GetWeightsRequest, context: Context) -> pb.GetWeightsResponse:
         self._answers.check_group(request.group)

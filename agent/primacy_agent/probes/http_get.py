@@ -1,4 +1,8 @@
-"""A GET over plain HTTP/1.1, on a connection of its own, with a bound on time and size."""
+"""A GET over plain HTTP/1.1, with a bound on time and size.
+
+Each has a connection of its own: a look at a service is worth most on the way that a new client takes, and a kept
+connection would hide that nobody listens any more.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,21 @@ from urllib.parse import urlsplit
 import h11
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
+
+
+def check_url(url: str) -> str:
+    """What is wrong with it, or nothing."""
+    if not url.startswith("http://"):
+        return "must be a URL that begins with http://"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "must have no spaces, and nothing but ASCII"
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.port == 0:
+            return "needs a host, and a port from 1 to 65535 if it names one"
+    except ValueError as error:
+        return str(error).lower()
+    return ""
 
 
 class HttpFailure(Exception):
@@ -34,7 +53,7 @@ async def get(url: str, timeout_s: float, body_wanted: bool = False) -> tuple[in
         raise HttpFailure(f"no answer within {timeout_s:g} s") from None
     except ConnectionRefusedError:
         raise HttpFailure("connection refused", refused=True) from None
-    except (OSError, h11.RemoteProtocolError) as error:
+    except (OSError, UnicodeError, h11.RemoteProtocolError) as error:
         raise HttpFailure(str(error) or type(error).__name__) from error
 
 

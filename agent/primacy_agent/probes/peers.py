@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -11,14 +10,17 @@ from collections.abc import Callable
 import grpc
 import grpc.aio
 from primacy.agent.v1 import peer_service_pb2, peer_service_pb2_grpc
+from primacy.v1 import agent_pb2
 from primacy_wire.channel import ClientTls, make_channel
 from primacy_wire.clock import read_now
 from primacy_wire.messages import Directory, PeerSight
 
 from primacy_agent.core.observing import Sight
 from primacy_agent.probes.looks import look_tcp
+from primacy_agent.tasks import Tasks
 
-logger = logging.getLogger(__name__)
+_Target = tuple[str, str, str]
+"""(region, agent or empty, address)."""
 
 
 class Peers:
@@ -33,6 +35,7 @@ class Peers:
         tls: ClientTls | None,
         changed: Callable[[], None],
         draw: random.Random,
+        tasks: Tasks,
     ) -> None:
         self._group = group
         self._own_key = own_key
@@ -41,8 +44,9 @@ class Peers:
         self._tls = tls
         self._changed = changed
         self._draw = draw
+        self._started = tasks
         self._sights: dict[tuple[str, str], Sight] = {}
-        self._tasks: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+        self._tasks: dict[_Target, asyncio.Task[None]] = {}
 
     def follow(self, directory: Directory) -> None:
         """Look at whom the directory names, and at nobody else."""
@@ -52,12 +56,7 @@ class Peers:
             self._tasks.pop(target).cancel()
             self._sights.pop(target[:2], None)
         for target in wanted - set(self._tasks):
-            self._tasks[target] = asyncio.create_task(self._watch(*target))
-
-    async def stop(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._tasks[target] = self._started.start(self._watch(*target), name=f"peer {target}")
 
     def sights(self) -> tuple[PeerSight, ...]:
         """What was last seen, as it goes into a report."""
@@ -70,15 +69,15 @@ class Peers:
     async def _watch(self, region: str, agent: str, address: str) -> None:
         channel = make_channel(address, self._tls) if agent else None
         stub = peer_service_pb2_grpc.PeerServiceStub(channel) if channel is not None else None
-        sight = Sight(region, agent, address, False, -1, 0)
+        sight = Sight(region, agent, address)
         try:
             while True:
-                began_ns = time.monotonic_ns()
-                if stub is not None:
-                    reached = await self._ping(stub, agent)
+                before = sight
+                if stub is None:
+                    look = await look_tcp(address, self._timeout_s)
+                    sight = sight.after(look.good, look.latency_ns, read_now().mono_ns)
                 else:
-                    reached = (await look_tcp(address, self._timeout_s)).good
-                before, sight = sight, sight.after(reached, time.monotonic_ns() - began_ns, read_now().mono_ns)
+                    sight = await self._ping(stub, sight)
                 self._sights[region, agent] = sight
                 if before.looked_ns == 0 or before.reachable is not sight.reachable:
                     self._changed()
@@ -87,10 +86,19 @@ class Peers:
             if channel is not None:
                 await channel.close()
 
-    async def _ping(self, stub: peer_service_pb2_grpc.PeerServiceAsyncStub, agent: str) -> bool:
-        request = peer_service_pb2.PingRequest(group=self._group, from_agent=self._own_key, to_agent=agent)
-        try:
-            answer = await stub.Ping(request, timeout=self._timeout_s)
-        except grpc.aio.AioRpcError:
-            return False
-        return answer.agent == agent
+    async def _ping(self, stub: peer_service_pb2_grpc.PeerServiceAsyncStub, sight: Sight) -> Sight:
+        request = peer_service_pb2.PingRequest(group=self._group, from_agent=self._own_key, to_agent=sight.agent)
+        # The first ping on a new connection also pays for the connection: it says nothing about the way.
+        for last in (True,) if sight.reachable else (False, True):
+            began_ns = time.monotonic_ns()
+            try:
+                answer = await stub.Ping(request, timeout=self._timeout_s)
+            except grpc.aio.AioRpcError:
+                break
+            rtt_ns = time.monotonic_ns() - began_ns
+            if answer.agent != sight.agent:
+                break
+            if last:
+                serving = answer.service_state != agent_pb2.SERVICE_STATE_DOWN
+                return sight.after(True, rtt_ns, read_now().mono_ns, serving)
+        return sight.after(False, 0, read_now().mono_ns)

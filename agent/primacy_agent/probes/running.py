@@ -15,6 +15,7 @@ from primacy_agent.config import ProbeConfig, ProbeKind
 from primacy_agent.core.probing import Look, Probe, ProbeState, merge
 from primacy_agent.probes.looks import look_http, look_tcp
 from primacy_agent.probes.processes import Watch, find
+from primacy_agent.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -22,22 +23,23 @@ logger = logging.getLogger(__name__)
 class Probes:
     """All probes of an agent. `changed` is called when the merged health did."""
 
-    def __init__(self, configs: list[ProbeConfig], changed: Callable[[], None], draw: random.Random) -> None:
+    def __init__(
+        self, configs: list[ProbeConfig], changed: Callable[[], None], draw: random.Random, tasks: Tasks
+    ) -> None:
         self._configs = configs
         self._changed = changed
         self._draw = draw
         self._states = {config.name: ProbeState() for config in configs}
         self._watches: dict[str, Watch] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = tasks
         self.health: ServiceHealth = self._merged()
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._run(config)) for config in self._configs]
+        for config in self._configs:
+            self._tasks.start(self._run(config), name=f"probe {config.name}")
 
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def close(self) -> None:
+        """Let go of watched processes; the tasks are stopped by who gave them."""
         for watch in self._watches.values():
             watch.close()
 
@@ -55,12 +57,13 @@ class Probes:
             case ProbeKind.TCP:
                 return await look_tcp(config.address, config.timeout.seconds)
             case ProbeKind.PROCESS:
-                return self._look_at_process(config)
+                return await self._look_at_process(config)
 
-    def _look_at_process(self, config: ProbeConfig) -> Look:
+    async def _look_at_process(self, config: ProbeConfig) -> Look:
         if config.name in self._watches:
             return Look(True)  # The kernel tells when it ends.
-        found = find(config)
+        # All of /proc may have to be read: not on the loop that renews the lease.
+        found = await asyncio.to_thread(find, config)
         if found is None:
             return Look(False, f"no process by {config.target}", certain=True)
         try:

@@ -1,4 +1,4 @@
-"""Reads the service's metrics page, and makes a load of two readings."""
+"""Reads the service's metrics page, and makes a load of its readings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import math
 from collections.abc import Mapping
 
 from primacy_wire.clock import read_now
-from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Load
 
-from primacy_agent.core.observing import Sample, load_between
+from primacy_agent.core.observing import LoadWindow, Sample
 from primacy_agent.probes.http_get import HttpFailure, get
 
 logger = logging.getLogger(__name__)
-
-WINDOW_NS = SECOND_NS
-"""Rates are taken over at least so long."""
 
 
 class ServiceMetrics:
@@ -25,7 +21,7 @@ class ServiceMetrics:
     def __init__(self, url: str, names: Mapping[str, str]) -> None:
         self._url = url
         self._names = {series: name for name, series in names.items()}
-        self._before: Sample | None = None
+        self._window = LoadWindow()
         self._trouble = ""
         self.load = Load()
 
@@ -36,7 +32,8 @@ class ServiceMetrics:
             if status != 200:
                 raise HttpFailure(f"answered {status}")
         except HttpFailure as failure:
-            self.load, self._before = Load(), None
+            self.load = Load()
+            self._window.forget()
             if str(failure) != self._trouble:
                 self._trouble = str(failure)
                 logger.warning(
@@ -44,34 +41,34 @@ class ServiceMetrics:
                 )
             return
         self._trouble = ""
-        sample = Sample(read_now().mono_ns, self._values(body.decode("utf-8", errors="replace")))
-        self.load = load_between(self._before, sample)
-        if self._before is None or sample.at_ns - self._before.at_ns >= WINDOW_NS:
-            self._before = sample
+        values = parse_series(body.decode("utf-8", errors="replace"), self._names)
+        self.load = self._window.after(Sample(read_now().mono_ns, values))
 
-    def _values(self, text: str) -> dict[str, float]:
-        """The wanted series, summed over their labels (`NAME{…} VALUE [TIMESTAMP]`)."""
-        values: dict[str, float] = {}
-        for line in text.splitlines():
-            name, rest = _split(line)
-            wanted = self._names.get(name)
-            if wanted is None:
-                continue
-            try:
-                value = float(rest.split()[0])
-            except (ValueError, IndexError):
-                continue
-            if math.isfinite(value):
-                values[wanted] = values.get(wanted, 0.0) + value
-        return values
+
+def parse_series(text: str, names: Mapping[str, str]) -> dict[str, float]:
+    """The wanted series (`names`: series -> key of the result) of a page in the Prometheus text format.
+
+    Samples of one series with different labels are added up. What is not a finite number is left out.
+    """
+    values: dict[str, float] = {}
+    for line in text.splitlines():
+        name, rest = _split(line)
+        wanted = names.get(name)
+        if wanted is None:
+            continue
+        try:
+            value = float(rest.split(None, 1)[0])
+        except (ValueError, IndexError):
+            continue
+        if math.isfinite(value):
+            values[wanted] = values.get(wanted, 0.0) + value
+    return values
 
 
 def _split(line: str) -> tuple[str, str]:
-    """(name, what follows the labels); empty for comments."""
-    if line.startswith("#"):
-        return "", ""
-    brace = line.find("{")
-    if brace < 0:
-        name, _, rest = line.partition(" ")
-        return name, rest
-    return line[:brace], line[line.rfind("}") + 1 :]
+    """(name, what follows the labels) of `NAME VALUE [TIMESTAMP]` or `NAME{…} VALUE [TIMESTAMP]`."""
+    brace, end = line.find("{"), line.rfind("}")
+    if 0 <= brace < end:
+        return line[:brace].strip(), line[end + 1 :]
+    name, *rest = line.split(None, 1)[:2] or ("",)
+    return name, rest[0] if rest else ""
