@@ -18,10 +18,12 @@ class StoreError(Exception):
     """A store cannot do what was asked. The message names the file and what to do.
 
     StoreError
-    +-- StoreLocked    another process has it open
-    +-- StoreNewer     a newer version of Primacy wrote it; it was left as it was
-    +-- StoreDamaged   it is not what Primacy wrote; it was left as it was
-    `-- StoreRefused   it cannot be written now: disk full, read-only, gone; what was durable can still be read
+    +-- StoreLocked        another process has it open
+    +-- StoreNewer         a newer version of Primacy wrote it; it was left as it was
+    +-- StoreDamaged       it is not what Primacy wrote; it was left as it was
+    `-- StoreRefused       it cannot be written now; what was durable can still be read
+        +-- StoreFull      no room on the disk
+        `-- StoreReadOnly  this process may not write there
     """
 
 
@@ -38,6 +40,14 @@ class StoreDamaged(StoreError):
 
 
 class StoreRefused(StoreError):
+    pass
+
+
+class StoreFull(StoreRefused):
+    pass
+
+
+class StoreReadOnly(StoreRefused):
     pass
 
 
@@ -83,8 +93,12 @@ class StateStore(Protocol):
         ...
 
     def submit(self, group: str, writes: Sequence[Write], settled: Settled) -> None:
-        """Make the batch durable, all or none. If it fails, later batches of the group that were submitted before
-        `settled` was called fail too, for they rest on it."""
+        """Make the batch durable, all or none; of writes to the same key the last counts. Never raises.
+
+        If it fails, later batches of the group that were submitted before `settled` was called fail too, for they rest
+        on it. After a disk that failed to sync (not after a full one) a later start may yet find a refused batch: it
+        was told to nobody, and the wait at the start covers it.
+        """
         ...
 
     async def close(self) -> None:
@@ -123,14 +137,16 @@ class History(Protocol):
         ...
 
     async def last_sequence(self, group: str) -> int:
-        """The highest sequence of the group that was ever written; 0: none."""
+        """The highest sequence of the group that was ever written; 0: none. Raises StoreError."""
         ...
 
     async def events(self, wanted: EventFilter, count: int, newest_first: bool = True) -> tuple[StoredEvent, ...]:
-        """At most `count` entries, what was appended before the call included."""
+        """At most `count` entries, what was appended before the call included. Raises StoreError."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Write what waits, if the disk takes it, and let go of the file."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
