@@ -65,6 +65,8 @@ END_S = 1.0
 CONNECT_NS_MAX = 3 * SECOND_NS
 REPORT_GAP_NS_MIN = 5 * MILLISECOND_NS
 """Reports on news follow each other no faster."""
+COMPLAIN_NS = 60 * SECOND_NS
+"""One trouble with one coordinator is logged no more often."""
 UNSENT_MAX = 1_000
 
 
@@ -111,6 +113,7 @@ class Session:
         self._unanswered_ns = 0
         """When the first report was sent that no answer came after; 0: all are answered."""
         self._deadline_ns = 0
+        self._complained_ns: dict[tuple[str, str], int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
 
@@ -233,6 +236,7 @@ class Session:
                 raise _error_of(await call.code(), await call.details())
             self.sessions_count += 1
             self.connected = True
+            self._complained_ns.clear()
             logger.info("connected", extra={"coordinator": address})
             self.post(LinkUp())
             self.post(Received(to_agent_from_proto(welcome)))
@@ -314,7 +318,12 @@ class Session:
 
     def _ended(self, code: str, details: str) -> None:
         self.last_error = f"{code}: {details}" if details else code
-        logger.warning("no session", extra={"coordinator": self.coordinator, "reason": self.last_error})
+        now_ns = read_now().mono_ns
+        trouble = (self.coordinator, self.last_error)
+        if now_ns - self._complained_ns.get(trouble, -COMPLAIN_NS) >= COMPLAIN_NS:
+            self._complained_ns = {k: at for k, at in self._complained_ns.items() if now_ns - at < COMPLAIN_NS}
+            self._complained_ns[trouble] = now_ns
+            logger.warning("no session", extra={"coordinator": self.coordinator, "reason": self.last_error})
         self.post(LinkDown(superseded=code == "ALREADY_EXISTS", reason=details))
 
     async def release(self, reason: str, limit_s: float) -> None:

@@ -36,7 +36,7 @@ class AgentState:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            return Memory()
+            return self._bind(path)
         except OSError as error:
             raise FolderError(f"{path}: {error.strerror}") from error
         try:
@@ -53,6 +53,15 @@ class AgentState:
                 f"{self._folder.path} belongs to agent {owner.get('agent')} of group {owner.get('group')}, not to "
                 f"{self._owner['agent']} of {self._owner['group']}: give each agent a state folder of its own"
             )
+        return memory
+
+    def _bind(self, path: Path) -> Memory:
+        """Write whose folder this is, before anything is remembered in it."""
+        memory = Memory()
+        try:
+            self.keep(memory)
+        except OSError as error:
+            raise FolderError(f"{path}: cannot be written: {error.strerror}") from error
         return memory
 
     def keep(self, memory: Memory) -> None:

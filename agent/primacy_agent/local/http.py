@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import h11
 from google.protobuf.json_format import MessageToDict
@@ -169,7 +170,11 @@ class HttpServer:
             ("Cache-Control", "no-store"),
             *page.headers.items(),
         ]
-        parts = [connection.send(h11.Response(status_code=page.status, headers=headers))]
+        parts = [
+            connection.send(
+                h11.Response(status_code=page.status, headers=headers, reason=HTTPStatus(page.status).phrase)
+            )
+        ]
         if with_body:
             parts.append(connection.send(h11.Data(data=page.body)))
         parts.append(connection.send(h11.EndOfMessage()))
