@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from primacy_coordinator.store.api import EventFilter, StoreError, StoreFull, StoreReadOnly
+from primacy_coordinator.store.api import EventFilter, StoreFull, StoreReadOnly
 from primacy_coordinator.store.history import SqliteHistory
 from primacy_coordinator.store.sqlite import SqliteStore
 
@@ -65,21 +65,23 @@ async def test_a_full_disk_refuses_batches_whole_and_keeps_what_was_durable(disk
     path = disk.folder / "store.db"
     store = await SqliteStore.open(path)
     await store.create_group("default", 1)
-    await apply(store, "default", *same_number(1))
+    durable = same_number(1)
+    await apply(store, "default", *durable)
     for leave in (0, 4096, 8192, 16384):
         disk.fill(leave)
         # Larger than the room that is left: the log takes a part of it, and the rest does not fit.
-        ends = await apply_all(store, [("default", same_number(n, 30_000)) for n in range(2, 6)])
+        ends = await apply_all(store, [("default", same_number(n, 30_000)) for n in range(100, 104)])
         assert [type(end) for end in ends] == [StoreFull] * 4
         assert str(path) in str(ends[0])
         assert "disk is full" in str(ends[0])
-        assert set((await store.load("default")).records) == set(same_number(1))
+        assert set((await store.load("default")).records) == set(durable)
         with pytest.raises(StoreFull):
             await store.create_group("g" * 100_000, 1)
         assert [row.name for row in await store.groups()] == ["default"]
         disk.free()
         # The very next batch finds the room.
-        await apply(store, "default", *same_number(1))
+        durable = same_number(2 + leave)
+        await apply(store, "default", *durable)
     await apply(store, "default", *same_number(7, 30_000))
     await store.close()
     assert number_of(path) == 7
@@ -183,5 +185,4 @@ async def test_a_journal_on_a_full_disk_waits_and_loses_nothing_grave(
     history.append("default", entry(202, message="m" * 50_000))
     await history.close()
     assert history.dropped_count == 1
-    assert issubclass(StoreFull, StoreError)
     await store.close()

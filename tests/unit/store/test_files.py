@@ -122,10 +122,13 @@ async def test_a_store_with_wrong_contents_is_left_alone(path: Path, statement: 
     assert bytes_of(path.parent) == before
 
 
-async def test_a_broken_page_is_found_at_the_start(path: Path) -> None:
-    change(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+@pytest.mark.parametrize("broken", ["records", "runs", "groups", "sqlite_autoindex_records_1"])
+async def test_a_broken_page_is_found_at_the_start(path: Path, broken: str) -> None:
+    """Also where no record is: in what is only written to, and in an index."""
+    connection = sqlite3.connect(path)
+    root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (broken,)).fetchone()[0]
+    connection.close()
     content = bytearray(path.read_bytes())
-    root = sqlite3.connect(path).execute("SELECT rootpage FROM sqlite_master WHERE name = 'records'").fetchone()[0]
     content[(root - 1) * 4096 : (root - 1) * 4096 + 64] = os.urandom(64)
     path.write_bytes(content)
     await refused(path, StoreDamaged, "damaged", "left as it is", "primacy recover")
