@@ -42,8 +42,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def _json(status: int, **content: Any) -> Answer:
-    return Answer(status, json.dumps(content).encode() + b"\n")
+def _json(code: int, /, **content: Any) -> Answer:
+    return Answer(code, json.dumps(content).encode() + b"\n")
 
 
 class Service:

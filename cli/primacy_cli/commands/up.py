@@ -1,0 +1,150 @@
+"""`primacy up`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from primacy_cli.failures import REFUSED, USAGE, CommandFailed
+from primacy_cli.local.places import REGIONS_MAX, places
+
+if TYPE_CHECKING:
+    from primacy_cli.local.cluster import Cluster
+    from primacy_cli.local.places import Place
+    from primacy_cli.local.signals import Signals
+
+ATTEMPTS = 3
+"""Starts, when somebody takes a port between its choice and its use."""
+
+
+@click.command("up")
+@click.option("--regions", default=3, show_default=True, type=click.IntRange(1, REGIONS_MAX), help="How many.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where settings, state and logs go, to go on from there next time. Default: a new folder, removed at the end.",
+)
+@click.option(
+    "--policy",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Policy of the group (YAML). Default: one that is quick enough to watch.",
+)
+def command(regions: int, folder: Path | None, policy: Path | None) -> None:
+    """Run a local cluster of several regions until Ctrl-C.
+
+    A coordinator, and for each region an agent and a small inference service: real processes, each with its own state.
+    When all are ready, DIR/cluster.json says where everything is.
+
+    \b
+    Example:
+        primacy up --regions 3
+    """
+    text = _policy_text(policy)
+    with ExitStack() as stack:
+        kept = folder is not None
+        chosen = (folder or Path(tempfile.mkdtemp(prefix="primacy-up-"))).absolute()
+        _take(stack, chosen)
+        if _run(chosen, places(regions), text) and not kept:
+            stack.callback(shutil.rmtree, chosen, ignore_errors=True)
+
+
+def _policy_text(policy: Path | None) -> str:
+    from primacy_cli.local.plan import DEMO_POLICY
+
+    if policy is None:
+        return DEMO_POLICY
+    from primacy_wire.policy_file import policy_from_text
+    from primacy_wire.settings import ConfigError
+
+    try:
+        text = policy.read_text(encoding="utf-8")
+        policy_from_text(text, str(policy))
+    except ConfigError as error:
+        raise CommandFailed("\n".join(error.problems), USAGE, f"mend {policy}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{policy}: {error}", USAGE) from error
+    return text
+
+
+def _take(stack: ExitStack, folder: Path) -> None:
+    """Lock the folder, so that two clusters never share one. Raises CommandFailed."""
+    from primacy_wire.daemon import FolderError, FolderLocked, StateFolder
+
+    from primacy_cli.local import cluster_file
+    from primacy_cli.local.processes import pid_files
+
+    try:
+        stack.enter_context(StateFolder(folder, "primacy up"))
+        for state, process in pid_files(folder):
+            raise CommandFailed(
+                f"{state} is in use by {process.program}, process {process.pid}",
+                REFUSED,
+                f"kill {process.pid}, or choose another folder with --dir",
+            )
+        cluster_file.remove(folder)
+    except FolderLocked as error:
+        who = f"process {error.owner_pid}" if error.owner_pid else "another process"
+        raise CommandFailed(
+            f"{folder} is in use by the cluster of {who}", REFUSED, "choose another folder with --dir"
+        ) from error
+    except (FolderError, OSError) as error:
+        raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
+
+
+def _run(folder: Path, where: tuple[Place, ...], policy_text: str) -> bool:
+    """Run the cluster to its end. Whether it was ready once. Raises CommandFailed."""
+    from primacy_cli.local.cluster import Cluster, PortTaken, Stopped
+    from primacy_cli.local.plan import make_plan
+    from primacy_cli.local.ports import Ports
+    from primacy_cli.local.processes import stop_all
+    from primacy_cli.local.signals import Signals
+
+    with Signals() as signals:
+        for attempt in range(ATTEMPTS):
+            try:
+                plan = make_plan(folder, where, policy_text, Ports(defaults=attempt == 0))
+            except OSError as error:
+                raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
+            cluster = Cluster(folder, plan)
+            try:
+                _live(cluster, signals)
+            except PortTaken:
+                continue
+            except Stopped:
+                return False
+            else:
+                return True
+            finally:
+                stop_all(cluster.children, folder)
+    raise CommandFailed("other programs took every port that was chosen", REFUSED, "the same again")
+
+
+def _live(cluster: Cluster, signals: Signals) -> None:
+    plan = cluster.plan
+    click.echo(f"Starting a coordinator and {len(plan.regions)} regions in {cluster.folder} …")
+    # Before gRPC is imported: the children begin sooner, and no thread of it is there when they are made.
+    cluster.start()
+
+    from primacy_cli.local.screen import make_screen, three_things
+    from primacy_cli.local.watch import Watch
+
+    with Watch(plan) as watch:
+        seconds = cluster.wait_until_ready(watch, signals)
+        path = cluster.write_file()
+        status = watch.status()
+        active = status.active_region if status else ""
+        click.echo(f"Ready after {seconds:.1f} s: {active} is active. Everything about it: {path}")
+        click.echo("Try next, in another terminal:")
+        pids = {child.plan.title: child.pid for child in cluster.children}
+        for index, line in enumerate(three_things(plan, pids, active), 1):
+            click.echo(f"  {index}. {line}")
+        click.echo()
+        with make_screen() as screen:
+            cluster.show(watch, signals, screen)
+    click.echo("Stopping …")

@@ -1,0 +1,74 @@
+"""How a command fails: one line that says why, and one with the command to run next."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from primacy_wire.rpc_errors import RpcFailure
+
+REFUSED, USAGE, UNREACHABLE, TIMED_OUT = 1, 2, 3, 4
+
+_NEXT_BY_REASON = {
+    "REGION_NOT_FOUND": "primacy regions",
+    "REGION_EXISTS": "primacy regions update NAME …",
+    "FAILOVER_NOT_FOUND": "primacy history",
+    "ETAG_MISMATCH": "look again (`primacy regions` or `primacy policy get`), then decide again",
+    "EPOCH_MISMATCH": "primacy status",
+    "MOVE_IN_PROGRESS": "primacy history",
+    "STATE_DOUBT": "primacy recover",
+    "LIVE_SESSIONS": "stop the region's agents, or pass `--override LIVE_SESSIONS`",
+    "ACTIVE_REGION": "primacy failover",
+    "ALREADY_ACTIVE": "primacy status",
+    "RESTART_WAIT": "primacy wait --for active",
+    "NO_ACTIVE_REGION": "primacy wait --for active",
+    "NO_TARGET": "primacy explain",
+}
+_NEXT_BY_CODE = {
+    "INVALID_ARGUMENT": "the same with --help",
+    "FAILED_PRECONDITION": "primacy explain",
+    "ABORTED": "primacy status",
+    "UNAVAILABLE": "the same again in a moment",
+    "RESOURCE_EXHAUSTED": "the same again in a moment",
+}
+
+
+class CommandFailed(click.ClickException):
+    """Ends the command with `exit_code`."""
+
+    def __init__(self, message: str, exit_code: int, advice: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
+        self.advice = advice
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"primacy: {self.message}", file=file, err=True)
+        if self.advice:
+            click.echo(f"next: {self.advice}", file=file, err=True)
+
+
+def failed_call(failure: RpcFailure, address: str, command_path: str, at_agent: bool = False) -> CommandFailed:
+    """What to tell about a failed call to `address`."""
+    who = "agent" if at_agent else "coordinator"
+    if failure.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not failure.reason:
+        what = "did not answer in time" if failure.code == "DEADLINE_EXCEEDED" else "cannot be reached"
+        flag = "--agent" if at_agent else "--address"
+        advice = f"start one (`primacy up`), or name another with {flag} HOST:PORT"
+        return CommandFailed(f"the {who} at {address} {what}", UNREACHABLE, advice)
+    if failure.code == "UNIMPLEMENTED":
+        return CommandFailed(
+            f"{address} is no {who}, or one of another version",
+            REFUSED,
+            "name the right one with --address (coordinator) or --agent (agent)",
+        )
+    if failure.code == "INVALID_ARGUMENT":
+        message = "; ".join(f"{field.path}: {field.advice}" for field in failure.fields) or failure.message
+        return CommandFailed(message, USAGE, f"{command_path} --help")
+    rule = f" ({failure.reason})" if failure.code == "FAILED_PRECONDITION" and failure.reason else ""
+    if failure.reason == "GROUP_NOT_FOUND":
+        advice = f"grpcurl -plaintext {address} primacy.v1.GroupService/ListGroups"
+    else:
+        advice = _NEXT_BY_REASON.get(failure.reason) or _NEXT_BY_CODE.get(failure.code, "primacy status")
+    return CommandFailed(f"{failure.message}{rule}", REFUSED, advice)

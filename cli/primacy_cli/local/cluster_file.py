@@ -1,0 +1,44 @@
+"""`cluster.json`: where everything of a local cluster is, for tests and scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from primacy_wire.daemon import write_file
+
+from primacy_cli.local.plan import ClusterPlan, ProcessPlan
+
+NAME = "cluster.json"
+
+
+def remove(folder: Path) -> None:
+    """Remove what an earlier run left. Raises OSError."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def write(folder: Path, plan: ClusterPlan, pids: Mapping[str, int]) -> Path:
+    """Write the file as a whole; `pids` by title. Raises OSError."""
+
+    def entry(process: ProcessPlan) -> dict[str, Any]:
+        addresses = {"grpc": process.grpc} if process.grpc else {}
+        return {
+            **addresses,
+            "http": process.http,
+            "pid": pids[process.title],
+            "command": list(process.command),
+            "log": str(process.log),
+        }
+
+    content = {
+        "coordinators": [entry(plan.coordinator)],
+        "regions": [
+            {"name": each.place.name, "agents": [entry(each.agent)], "services": [entry(each.service)]}
+            for each in plan.regions
+        ],
+    }
+    path = folder / NAME
+    write_file(path, json.dumps(content, indent=1).encode() + b"\n")
+    return path

@@ -1,0 +1,101 @@
+"""`primacy`: one command for people. Each subcommand is imported only when it is used, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import click
+
+from primacy_cli.session import ADDRESS_DEFAULT, FORMATS, Session
+
+COMMANDS = {
+    "up": "Run a local cluster of several regions until Ctrl-C.",
+    "status": "Show the whole group on one screen.",
+    "regions": "Show and change the regions of the group.",
+    "failover": "Move the active lease to another region.",
+    "weights": "Show how traffic is spread over regions.",
+    "route": "Ask where one request should go.",
+    "history": "Show past moves of the active lease.",
+    "explain": "Explain an election: now, in the past, or if a region died.",
+    "policy": "Show and change the policy of the group.",
+    "events": "Show the journal of decisions.",
+    "wait": "Wait until the group is as wanted, for scripts.",
+    "recover": "Let a coordinator with an old or empty store decide again.",
+}
+"""Name -> what it does. The module `primacy_cli.commands.NAME` has it as `command`."""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name before it imports one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        found = importlib.import_module(f"primacy_cli.commands.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean `{close[0]}`?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"primacy {version('primacy')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--address",
+    envvar="PRIMACY_ADDRESS",
+    show_envvar=True,
+    default=ADDRESS_DEFAULT,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="The coordinator.",
+)
+@click.option("--agent", envvar="PRIMACY_AGENT", show_envvar=True, metavar="HOST:PORT", help="An agent, for `route`.")
+@click.option(
+    "--group", envvar="PRIMACY_GROUP", show_envvar=True, metavar="NAME", help="The failover group [default: default]."
+)
+@click.option("-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True, help="What to print.")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="And exit.")
+@click.pass_context
+def cli(context: click.Context, address: str, agent: str | None, group: str | None, output: str) -> None:
+    """Keeps exactly one region active, and traffic on healthy capacity.
+
+    Begin with `primacy up`, then `primacy status`.
+
+    Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered, 4 `wait` ran out of time.
+    """
+    context.obj = Session(address, agent or "", group or "", output, connect=context.obj)
+
+
+def main() -> None:
+    # gRPC reads these when it is imported: its own lines on stderr would hide ours.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    cli(prog_name="primacy")
+
+
+if __name__ == "__main__":
+    main()

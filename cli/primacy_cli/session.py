@@ -1,0 +1,184 @@
+"""What every command needs: whom to ask, about which group, and how to print."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from primacy_cli.failures import CommandFailed, failed_call
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+
+    from primacy_cli.tables import Renderable
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+ADDRESS_DEFAULT = "127.0.0.1:7400"
+FORMATS = ("table", "wide", "json", "yaml")
+CALL_S_MAX = 10.0
+
+
+class Session:
+    """One run of one command."""
+
+    def __init__(
+        self,
+        address: str,
+        agent: str,
+        group: str,
+        output: str,
+        connect: Callable[[str], grpc.Channel] | None = None,
+    ) -> None:
+        self.address = address
+        self.agent = agent
+        self.group = group
+        self.output = output
+        self._connect = connect
+        self._channels: dict[str, grpc.Channel] = {}
+
+    # ---- asking
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """To the coordinator."""
+        return self._channel(self.address)
+
+    @property
+    def agent_channel(self) -> grpc.Channel:
+        return self._channel(self.agent)
+
+    def _channel(self, address: str) -> grpc.Channel:
+        if address not in self._channels:
+            if self._connect is None:
+                from primacy_wire.channel import make_sync_channel
+
+                self._channels[address] = make_sync_channel(address)
+            else:
+                self._channels[address] = self._connect(address)
+        return self._channels[address]
+
+    def ask(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        seconds: float = CALL_S_MAX,
+        at_agent: bool = False,
+    ) -> Response:
+        """One call. Raises CommandFailed."""
+        with self.failures(at_agent):
+            return method(request, timeout=seconds)
+
+    @contextmanager
+    def failures(self, at_agent: bool = False) -> Iterator[None]:
+        """Turns failed calls into CommandFailed."""
+        import grpc
+        from primacy_wire.rpc_errors import from_rpc_error
+
+        try:
+            yield
+        except grpc.RpcError as error:
+            address = self.agent if at_agent else self.address
+            context = click.get_current_context(silent=True)
+            path = context.command_path if context else "primacy"
+            raise failed_call(from_rpc_error(error), address, path, at_agent) from error
+
+    def close(self) -> None:
+        for channel in self._channels.values():
+            channel.close()
+
+    # ---- printing
+
+    @property
+    def for_people(self) -> bool:
+        return self.output in ("table", "wide")
+
+    @property
+    def wide(self) -> bool:
+        return self.output == "wide"
+
+    def show(self, message: Message, render: Callable[[], Renderable]) -> None:
+        """Print a response: as a table for people, else as the response itself."""
+        if self.for_people:
+            from primacy_cli.tables import print_tables
+
+            print_tables(render())
+        else:
+            self.print_message(message)
+
+    def print_message(self, message: Message, one_line: bool = False) -> None:
+        """proto3 JSON with defaults, or the same as YAML; with `one_line` as one of a stream."""
+        from google.protobuf.json_format import MessageToDict
+
+        content = MessageToDict(message, always_print_fields_with_no_presence=True)
+        if self.output == "yaml":
+            import yaml
+
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            click.echo(("---\n" if one_line else "") + text, nl=False)
+        else:
+            import json
+
+            click.echo(json.dumps(content, indent=None if one_line else 2, ensure_ascii=False))
+
+    def note(self, text: str) -> None:
+        """A line for people that is no part of the answer."""
+        click.echo(text, err=True)
+
+    # ---- asking people
+
+    def confirm(self, question: str) -> None:
+        """Go on only if a person says yes. Raises CommandFailed."""
+        try:
+            agreed = click.confirm(question, default=False, err=True)
+        except click.Abort as abort:
+            raise CommandFailed("not confirmed; nothing was changed", 1, "the same with --yes") from abort
+        if not agreed:
+            raise CommandFailed("not confirmed; nothing was changed", 1)
+
+
+def with_session(function: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command its `Session` as first argument, and the options that every command takes.
+
+    They may stand before the command or after it; the environment is read once, before it.
+    """
+
+    @click.pass_context
+    def run(
+        context: click.Context, /, address: str | None, group: str | None, output: str | None, **arguments: Any
+    ) -> None:
+        session = context.obj
+        assert isinstance(session, Session)
+        session.address = address or session.address
+        session.group = session.group if group is None else group
+        session.output = output or session.output
+        context.call_on_close(session.close)
+        function(session, **arguments)
+
+    # What `functools.wraps` does for the name, the help text and the options that click found below this one.
+    command = functools.update_wrapper(run, function)
+    for option in (
+        click.option("-o", "--output", type=click.Choice(FORMATS), help="What to print."),
+        click.option("--group", metavar="NAME", help="The failover group."),
+        click.option("--address", metavar="HOST:PORT", help="The coordinator."),
+    ):
+        command = option(command)
+    return command
+
+
+def owner() -> str:
+    """Who runs this, for histories: `user@host`."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

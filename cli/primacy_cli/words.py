@@ -1,0 +1,69 @@
+"""Values of the contract as short words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from primacy_wire.instant import SECOND_NS
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+
+def word(enum: Any, number: int) -> str:
+    """`HEALTHY` for `REGION_STATUS_HEALTHY`; empty when not specified; the number when it is from a later one."""
+    if number == 0:
+        return ""
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+    try:
+        return str(enum.Name(number)).removeprefix(prefix)
+    except ValueError:
+        return str(number)
+
+
+def length(duration: Duration) -> str:
+    return span(duration.ToNanoseconds())
+
+
+def span(nanoseconds: int) -> str:
+    """A length of time with about three digits: `850 µs`, `12 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`."""
+    seconds = abs(nanoseconds) / SECOND_NS
+    if seconds == 0:
+        return "0 s"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def clock(timestamp: Timestamp) -> str:
+    """Local time of day with milliseconds, and the date unless it is today."""
+    from datetime import UTC, datetime
+
+    there = timestamp.ToDatetime(tzinfo=UTC).astimezone()
+    today = datetime.now(UTC).astimezone().date()
+    text = there.strftime("%H:%M:%S.") + f"{there.microsecond // 1000:03}"
+    return text if there.date() == today else there.strftime("%Y-%m-%d ") + text
+
+
+def share(value: float) -> str:
+    """`33 %`; `-` for nothing."""
+    if value == 0:
+        return "-"
+    return "<1 %" if value < 0.005 else f"{value * 100:.0f} %"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
