@@ -77,6 +77,8 @@ async def _exchange(
         match event:
             case h11.NEED_DATA:
                 connection.receive_data(await reader.read(65_536))
+            case h11.InformationalResponse():
+                continue  # The answer itself comes after it.
             case h11.Response():
                 status = event.status_code
                 if not body_wanted:
