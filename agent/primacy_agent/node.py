@@ -7,6 +7,7 @@ import logging
 import random
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from importlib.metadata import version
 
 from primacy.v1 import agent_pb2
@@ -133,7 +134,10 @@ class Node:
 
     def active(self) -> ActiveView:
         """Computed from the clocks at this ask."""
-        return self.holder.active(read_now())
+        view = self.holder.active(read_now())
+        if view.remaining_ns or view.epoch >= view.active_epoch:
+            return view
+        return replace(view, epoch=view.active_epoch)  # The weights told of it before any answer did.
 
     def read_row(self) -> tuple[Row, tuple[str, ...]]:
         """(the row for reads, the regions of it that this agent shuns by itself).

@@ -69,7 +69,9 @@ class Desk(AgentServiceServicer):
     say: asyncio.Queue[pb.SessionResponse | grpc.StatusCode] = field(default_factory=asyncio.Queue)
     on_accept: Callable[[], None] = lambda: None
 
-    async def Session(self, requests: AsyncIterator[pb.SessionRequest], context: Any) -> None:
+    async def Session(  # type: ignore[override]  # answers are written, not yielded
+        self, requests: AsyncIterator[pb.SessionRequest], context: Any
+    ) -> None:
         self.sessions += 1
         if self.refusal is not None:
             await context.abort(*self.refusal)
@@ -110,6 +112,8 @@ class Desk(AgentServiceServicer):
                 return [offer]
             case Accept():
                 self.on_accept()
+            case _:
+                pass
         return []
 
     def all(self, kind: type[M]) -> list[M]:
@@ -210,7 +214,7 @@ async def test_the_state_file_and_the_watch_follow_renewals_that_nobody_asked_fo
             shown = json.loads((tmp_path / "active.json").read_text())
             assert shown["active"] is True
             written.add(shown["deadline_boottime_ns"])
-            return shown["deadline_boottime_ns"] - first["deadline_boottime_ns"] > TTL_NS
+            return int(shown["deadline_boottime_ns"]) - int(first["deadline_boottime_ns"]) > TTL_NS
 
         renewals = 0
 
