@@ -95,5 +95,5 @@ class _Stream:
             # The status waits behind messages that the agent does not read: let the stream go without it.
             if self._task is not None:
                 self._task.cancel()
-        except grpc.aio.AbortError:
-            pass  # How `abort` returns.
+        except (grpc.aio.BaseError, RuntimeError):
+            pass  # `AbortError` is how gRPC returns from this; any other means that the stream is gone already.
