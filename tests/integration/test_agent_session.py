@@ -32,6 +32,7 @@ from primacy_wire.messages import (
     Membership,
     Offer,
     Phase,
+    Release,
     Released,
     Report,
     ServiceState,
@@ -204,6 +205,24 @@ async def test_nothing_is_accepted_while_the_disk_refuses(tmp_path: Path, addres
         assert json.loads((folder / "memory.json").read_text())["memory"]["accepted_epoch"] == 1
 
 
+async def test_what_is_said_behind_a_memory_waits_for_the_disk(tmp_path: Path, address: str) -> None:
+    folder = tmp_path / "state"
+    async with coordinating(Desk(), address) as desk, agent(folder, address) as node:
+        await until(lambda: node.holder.answered, "an answer")
+        shutil.rmtree(folder)
+        desk.epoch = 3  # To be remembered.
+        await until(lambda: node.holder.memory.heard_epoch == 3, "heard")
+        order = Release(node.incarnation, 3, LINEAGE.store_id, "", "the test wants it")
+        desk.say.put_nowait(to_agent_to_proto(order))
+        await until(lambda: node.holder.released_epoch == 3, "released")
+        number = node.session.reported_number
+        await until(lambda: desk.all(Report)[-1].number > number + 3, "reports go on")
+        assert not desk.all(Released)
+        folder.mkdir()
+        await until(lambda: desk.all(Released), "it says so once it is durable")
+        assert json.loads((folder / "memory.json").read_text())["memory"]["heard_epoch"] == 3
+
+
 async def test_the_state_file_and_the_watch_follow_renewals_that_nobody_asked_for(tmp_path: Path, address: str) -> None:
     async with coordinating(Desk(offer_at_report=2), address), agent(tmp_path, address) as node:
         await until(lambda: node.active().active, "active")
@@ -290,7 +309,8 @@ async def test_a_coordinator_of_another_store_is_reported_to_but_not_followed(tm
         await until(lambda: node.holder.memory.heard_epoch == 4, "it follows the store")
     stranger = Desk(lineage=Lineage("store-2", "run-9", 1), epoch=9, interval_ns=250 * MILLISECOND_NS)
     async with coordinating(stranger, address) as desk, agent(tmp_path, address) as node:
-        await until(lambda: len(desk.all(Report)) >= 5, "it reports")
+        # More than twice as long as silence is borne.
+        await until(lambda: len(desk.all(Report)) >= 12, "it reports")
         assert desk.all(Report)[-1].heard_epoch == 4
         assert node.holder.memory.lineage.store_id == "store-1"
         assert desk.sessions == 1, "though none of its answers counts, they are answers"
