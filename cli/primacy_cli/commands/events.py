@@ -106,7 +106,12 @@ def _table(events: Iterable[Event], wide: bool) -> Renderable:
     rows = []
     for event in events:
         severity = word(status_service_pb2.Severity, event.severity)
-        row = [clock(event.time), Text(severity, style=styles.get(severity, "")), event.kind, event.region]
+        row: list[str | Text] = [
+            clock(event.time),
+            Text(severity, style=styles.get(severity, "")),
+            event.kind,
+            event.region,
+        ]
         if wide:
             row += [str(event.sequence), str(event.epoch) if event.epoch else "", event.failover_id, event.inputs]
         rows.append([*row, event.message])

@@ -59,7 +59,7 @@ def _numbers(location: str) -> tuple[float, float]:
         raise click.BadParameter("must be LATITUDE,LONGITUDE, e.g. 48.1,11.6", param_hint="--location") from error
 
 
-def _ask(session: Session, kind: TrafficClass, wanted: dict[str, Any]) -> Any:
+def _ask(session: Session, kind: TrafficClass.ValueType, wanted: dict[str, Any]) -> Any:
     """The coordinator's answer or, when one is named, the agent's."""
     from primacy.agent.v1 import local_service_pb2
     from primacy.agent.v1.local_service_pb2_grpc import LocalServiceStub
