@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from bench.rows import Row
 from primacy_coordinator.core import effects, events
 from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import Loaded, Policy
@@ -22,6 +21,8 @@ from primacy_wire.messages import (
     ServiceHealth,
     ServiceState,
 )
+
+from bench.rows import Row
 
 REGIONS = 10
 
@@ -51,13 +52,36 @@ class _Drive:
 
 
 def _hello(number: int) -> Hello:
-    return Hello("default", f"r{number % REGIONS}", f"a{number}", f"life-{number}", "host", PROTOCOL_VERSION, Lineage(), 0,
-                 Membership(), f"10.0.0.1:{number}")
+    return Hello(
+        "default",
+        f"r{number % REGIONS}",
+        f"a{number}",
+        f"life-{number}",
+        "host",
+        PROTOCOL_VERSION,
+        Lineage(),
+        0,
+        Membership(),
+        f"10.0.0.1:{number}",
+    )
 
 
 def _report(agent: int, number: int, epoch: int) -> Report:
-    return Report(f"life-{agent}", number, epoch, epoch > 0, Phase.STANDBY, epoch, Lineage("store", "run"), 1, 0,
-                  number - 1, "", ServiceHealth(ServiceState.UP, 1, 1), Load(100.0, 0.0, 5_000_000, 0.5, 1000.0))
+    return Report(
+        f"life-{agent}",
+        number,
+        epoch,
+        epoch > 0,
+        Phase.STANDBY,
+        epoch,
+        Lineage("store", "run"),
+        1,
+        0,
+        number - 1,
+        "",
+        ServiceHealth(ServiceState.UP, 1, 1),
+        Load(100.0, 0.0, 5_000_000, 0.5, 1000.0),
+    )
 
 
 def run(agents: int = 1000, rounds: int = 30) -> list[Row]:

@@ -52,14 +52,17 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as text, for people."""
     lines = [("what", "value", "against", "ratio", "budget", "")]
     for row in rows:
-        against = f"{row.reference} {_number(row.reference_value)}" if row.reference_value is not None else row.reference
+        against = (
+            f"{row.reference} {_number(row.reference_value)}" if row.reference_value is not None else row.reference
+        )
         bound = "" if row.budget is None else f"{'>=' if row.at_least else '<='} {_number(row.budget)}"
         verdict = {None: "", True: "holds", False: "MISSED"}[row.holds]
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         lines.append((row.name, f"{_number(row.value)} {row.unit}", against, ratio, bound, verdict))
     widths = [max(len(line[column]) for line in lines) for column in range(6)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-                     for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -169,12 +170,16 @@ async def test_an_oversized_message_is_refused(coordinator: CoordinatorProcess) 
         report.health.reason = "x" * (5 * 1024 * 1024)
         await call.write(agent_pb.SessionRequest(report=report))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            while await call.read() is not grpc.aio.EOF:
-                pass
+            await _read_to_end(call)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         # Others do not notice.
         await agent.connect()
         await agent.wait_for(Welcome)
+
+
+async def _read_to_end(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
 
 
 async def test_a_stopping_coordinator_sends_agents_to_come_again(coordinator: CoordinatorProcess) -> None:

@@ -186,7 +186,9 @@ def test_a_lost_store_waits_for_the_operator_and_goes_on_above_every_epoch(tmp_p
             groups = group_service_pb2_grpc.GroupServiceStub(channel)
             asking = group_service_pb2.RecoverGroupRequest(validate_only=True)
             plan = until(
-                lambda: (found := groups.RecoverGroup(asking, timeout=2).plan).needed and not found.missing and found,
+                lambda: (
+                    (found := groups.RecoverGroup(asking, timeout=2).plan).needed and not found.missing_agents and found
+                ),
                 "a plan that has heard every agent",
             )
             assert plan.operator_needed and plan.next_epoch == 2
