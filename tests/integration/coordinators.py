@@ -149,6 +149,7 @@ class HandAgent:
         self._reader: asyncio.Task[None] | None = None
         self._reporter: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> HandAgent:
         return self
@@ -181,10 +182,11 @@ class HandAgent:
             self._reporter = None
 
     async def send(self, message: FromAgent) -> None:
-        await self._call.write(from_agent_to_proto(message))
+        await self.send_raw(from_agent_to_proto(message))
 
     async def send_raw(self, message: Any) -> None:
-        await self._call.write(message)
+        async with self._one_at_a_time:
+            await self._call.write(message)
 
     def report(self) -> Report:
         self.number += 1

@@ -192,7 +192,7 @@ def test_a_lost_store_waits_for_the_operator_and_goes_on_above_every_epoch(tmp_p
                 "a plan that has heard every agent",
             )
             assert plan.operator_needed and plan.next_epoch == 2
-            assert {agent.heard_epoch for agent in plan.agents} == {1}
+            assert max(agent.heard_epoch for agent in plan.agents) == 1
             groups.RecoverGroup(group_service_pb2.RecoverGroupRequest(owner="test"), timeout=2)
         until(lambda: not cluster.believers(), "the old lease ran out", 2 * TTL_S)
         assert cluster.active()[0] == ""
