@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `budget` bounds `ratio` when there is a reference, else `value`; NaN-free: None means there is none."""
+    """One figure. `budget` bounds `ratio` when there is a reference, else `value`. None: none."""
 
     name: str
     value: float

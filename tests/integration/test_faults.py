@@ -185,12 +185,13 @@ def test_a_lost_store_waits_for_the_operator_and_goes_on_above_every_epoch(tmp_p
         with make_sync_channel(cluster.coordinator.grpc) as channel:
             groups = group_service_pb2_grpc.GroupServiceStub(channel)
             asking = group_service_pb2.RecoverGroupRequest(validate_only=True)
-            plan = until(
-                lambda: (
-                    (found := groups.RecoverGroup(asking, timeout=2).plan).needed and not found.missing_agents and found
-                ),
-                "a plan that has heard every agent",
-            )
+
+            def heard_all() -> group_service_pb2.RecoveryPlan | None:
+                plan = groups.RecoverGroup(asking, timeout=2).plan
+                return plan if plan.needed and not plan.missing_agents else None
+
+            plan = until(heard_all, "a plan that has heard every agent")
+            assert plan is not None
             assert plan.operator_needed and plan.next_epoch == 2
             assert max(agent.heard_epoch for agent in plan.agents) == 1
             groups.RecoverGroup(group_service_pb2.RecoverGroupRequest(owner="test"), timeout=2)
