@@ -6,14 +6,17 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from primacy_cli.failures import REFUSED, USAGE, CommandFailed
-from primacy_cli.local.places import REGIONS_MAX, places
+from primacy_cli.local.places import AGENTS_MAX, REGIONS_MAX, places
+from primacy_cli.words import plural
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from primacy_cli.local.cluster import Cluster
     from primacy_cli.local.places import Place
     from primacy_cli.local.signals import Signals
@@ -25,6 +28,14 @@ ATTEMPTS = 3
 @click.command("up")
 @click.option("--regions", default=3, show_default=True, type=click.IntRange(1, REGIONS_MAX), help="How many.")
 @click.option(
+    "--agents-per-region",
+    "agents",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, AGENTS_MAX),
+    help="How many in each region, each with an instance of the service.",
+)
+@click.option(
     "--dir",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -33,43 +44,61 @@ ATTEMPTS = 3
 @click.option(
     "--policy",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Policy of the group (YAML). Default: one that is quick enough to watch.",
+    help="Policy of the group (YAML). What it does not name is quick enough to watch.",
 )
-def command(regions: int, folder: Path | None, policy: Path | None) -> None:
+def command(regions: int, agents: int, folder: Path | None, policy: Path | None) -> None:
     """Run a local cluster of several regions until Ctrl-C.
 
     A coordinator, and for each region an agent and a small inference service: real processes, each with its own state.
     When all are ready, DIR/cluster.json says where everything is.
 
     \b
-    Example:
+    Examples:
         primacy up --regions 3
+        primacy up --regions 2 --agents-per-region 2 --dir ./cluster
     """
     text = _policy_text(policy)
     with ExitStack() as stack:
         kept = folder is not None
         chosen = (folder or Path(tempfile.mkdtemp(prefix="primacy-up-"))).absolute()
         _take(stack, chosen)
-        if _run(chosen, places(regions), text) and not kept:
+        _check_agents(chosen, agents)
+        if _run(chosen, places(regions), agents, text, policy is not None) and not kept:
             stack.callback(shutil.rmtree, chosen, ignore_errors=True)
 
 
 def _policy_text(policy: Path | None) -> str:
+    """The quick policy, with what the file says instead. Raises CommandFailed."""
     from primacy_cli.local.plan import DEMO_POLICY
 
     if policy is None:
         return DEMO_POLICY
-    from primacy_wire.policy_file import policy_from_text
+    from primacy_wire.policy_file import policy_from_text, policy_to_yaml
     from primacy_wire.settings import ConfigError
 
     try:
-        text = policy.read_text(encoding="utf-8")
-        policy_from_text(text, str(policy))
+        given = policy_from_text(policy.read_text(encoding="utf-8"), str(policy))
     except ConfigError as error:
         raise CommandFailed("\n".join(error.problems), USAGE, f"mend {policy}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{policy}: {error}", USAGE) from error
-    return text
+    merged = policy_from_text(DEMO_POLICY)
+    for field, _ in given.ListFields():
+        # Merged alone, a length of time would keep the other's whole seconds.
+        cast("Message", merged).ClearField(field.name)
+    merged.MergeFrom(given)
+    return policy_to_yaml(merged)
+
+
+def _check_agents(folder: Path, count: int) -> None:
+    """Agents that an earlier cluster had would be missed for ever. Raises CommandFailed."""
+    found = sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob("*/agent-*.yaml"))
+    if found and found[-1] > count:
+        raise CommandFailed(
+            f"{folder} is of a cluster with {found[-1]} agents in each region, not {count}",
+            REFUSED,
+            f"the same with --agents-per-region {found[-1]}, or with another --dir",
+        )
 
 
 def _take(stack: ExitStack, folder: Path) -> None:
@@ -97,7 +126,7 @@ def _take(stack: ExitStack, folder: Path) -> None:
         raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
 
 
-def _run(folder: Path, where: tuple[Place, ...], policy_text: str) -> bool:
+def _run(folder: Path, where: tuple[Place, ...], agents: int, policy_text: str, policy_given: bool) -> bool:
     """Run the cluster to its end. Whether it was ready once. Raises CommandFailed."""
     from primacy_cli.local.cluster import Cluster, PortTaken, Stopped
     from primacy_cli.local.plan import make_plan
@@ -108,12 +137,12 @@ def _run(folder: Path, where: tuple[Place, ...], policy_text: str) -> bool:
     with Signals() as signals:
         for attempt in range(ATTEMPTS):
             try:
-                plan = make_plan(folder, where, policy_text, Ports(defaults=attempt == 0))
+                plan = make_plan(folder, where, agents, policy_text, Ports(defaults=attempt == 0))
             except OSError as error:
                 raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
             cluster = Cluster(folder, plan)
             try:
-                _live(cluster, signals)
+                _live(cluster, signals, policy_text if policy_given else "")
             except PortTaken:
                 continue
             except Stopped:
@@ -125,9 +154,9 @@ def _run(folder: Path, where: tuple[Place, ...], policy_text: str) -> bool:
     raise CommandFailed("other programs took every port that was chosen", REFUSED, "the same again")
 
 
-def _live(cluster: Cluster, signals: Signals) -> None:
+def _live(cluster: Cluster, signals: Signals, policy_text: str) -> None:
     plan = cluster.plan
-    click.echo(f"Starting a coordinator and {len(plan.regions)} regions in {cluster.folder} …")
+    click.echo(f"Starting a coordinator and {plural(len(plan.regions), 'region')} in {cluster.folder} …")
     # Before gRPC is imported: the children begin sooner, and no thread of it is there when they are made.
     cluster.start()
 
@@ -136,6 +165,9 @@ def _live(cluster: Cluster, signals: Signals) -> None:
 
     with Watch(plan) as watch:
         seconds = cluster.wait_until_ready(watch, signals)
+        if policy_text:
+            # The coordinator takes its file for a new group only; this one may be of an earlier run.
+            watch.set_policy(policy_text)
         path = cluster.write_file()
         status = watch.status()
         active = status.active_region if status else ""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import h11
-from primacy_wire.daemon import FolderError, StateFolder, follow_parent
+from primacy_wire.daemon import FolderError, StateFolder, follow_parent, write_file
 
 from primacy_cli.demo.accelerator import Accelerator, Overloaded
 from primacy_cli.demo.model import ModelError, ModelFile, make_model
@@ -204,7 +204,7 @@ class Connection:
         await self._writer.drain()
 
 
-async def _run(service: Service, host: str, port: int) -> None:
+async def _run(service: Service, address: str, shared: str) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -218,10 +218,16 @@ async def _run(service: Service, host: str, port: int) -> None:
         task.add_done_callback(connections.discard)
         await Connection(service, reader, writer).serve()
 
-    server = await asyncio.start_server(connected, host, port)
-    print(f"serving on {host}:{port}", flush=True)
+    servers = []
+    for place in (address, shared):
+        if place:
+            host, _, port = place.rpartition(":")
+            # Instances that share a port: the kernel deals connections out to those that live.
+            servers.append(await asyncio.start_server(connected, host, int(port), reuse_port=place == shared))
+    print(f"serving on {address}", flush=True)
     await stopping.wait()
-    server.close()
+    for server in servers:
+        server.close()
     for task in connections:
         task.cancel()
     await asyncio.gather(*connections, return_exceptions=True)
@@ -233,21 +239,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="A small inference service.")
     parser.add_argument("--region", required=True, metavar="NAME", help="what its answers say where they come from")
     parser.add_argument("--address", required=True, metavar="HOST:PORT", help="where to serve")
+    parser.add_argument(
+        "--shared", default="", metavar="HOST:PORT", help="where to serve as well, with other instances"
+    )
     parser.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="folder of its pid file")
     parser.add_argument("--model", required=True, type=Path, metavar="FILE", help="model file; made if there is none")
     parser.add_argument("--capacity", type=float, default=100.0, metavar="N", help="predictions per second")
     arguments = parser.parse_args(argv)
-    host, _, port = arguments.address.rpartition(":")
-    if not host or not port.isdigit():
-        parser.error("--address: must be HOST:PORT")
+    for flag in ("address", "shared"):
+        host, _, port = getattr(arguments, flag).rpartition(":")
+        if getattr(arguments, flag) and not (host and port.isdigit()):
+            parser.error(f"--{flag}: must be HOST:PORT")
     if not (math.isfinite(arguments.capacity) and arguments.capacity > 0):
         parser.error("--capacity: must be a finite number above 0")
     try:
         with StateFolder(arguments.state_dir, PROGRAM):
             if not arguments.model.exists():
-                arguments.model.write_bytes(make_model())
+                write_file(arguments.model, make_model())  # Whole at once: another instance may be reading it.
             service = Service(arguments.region, ModelFile(arguments.model), arguments.capacity)
-            asyncio.run(_run(service, host, int(port)))
+            asyncio.run(_run(service, arguments.address, arguments.shared))
     except (FolderError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1

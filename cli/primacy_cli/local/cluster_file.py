@@ -35,7 +35,11 @@ def write(folder: Path, plan: ClusterPlan, pids: Mapping[str, int]) -> Path:
     content = {
         "coordinators": [entry(plan.coordinator)],
         "regions": [
-            {"name": each.place.name, "agents": [entry(each.agent)], "services": [entry(each.service)]}
+            {
+                "name": each.place.name,
+                "agents": [entry(agent) for agent in each.agents],
+                "services": [entry(service) for service in each.services],
+            }
             for each in plan.regions
         ],
     }

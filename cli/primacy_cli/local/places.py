@@ -28,6 +28,8 @@ _WHERE = (
     ("ca-central", 45.50, -73.57, 100.0),
 )
 REGIONS_MAX = len(_WHERE)
+AGENTS_MAX = 9
+"""In each region."""
 
 
 def places(count: int) -> tuple[Place, ...]:

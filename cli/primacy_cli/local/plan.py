@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from primacy_wire.daemon import PID_FILE
 
 from primacy_cli.local.places import Place
 from primacy_cli.local.ports import Ports
@@ -25,8 +26,8 @@ switchoverTimeout: 10s
 """
 PROBE = {"interval": "0.25s", "timeout": "0.2s", "rise": 2, "fall": 2}
 COORDINATOR_GRPC, COORDINATOR_HTTP = 7400, 7480
-AGENT_GRPC, AGENT_HTTP, SERVICE_HTTP = 7410, 7490, 7500
-"""The first region's; each further region has the next."""
+AGENT_GRPC, AGENT_HTTP, SERVICE_HTTP, REGION_HTTP = 7410, 7490, 7600, 7700
+"""The first one's; each further one has the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,10 @@ class ProcessPlan:
 @dataclass(frozen=True, slots=True)
 class RegionPlan:
     place: Place
-    agent: ProcessPlan
-    service: ProcessPlan
+    endpoint: str
+    agents: tuple[ProcessPlan, ...]
+    """Each watches the service at its place."""
+    services: tuple[ProcessPlan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,20 @@ class ClusterPlan:
 
     @property
     def processes(self) -> tuple[ProcessPlan, ...]:
-        return (self.coordinator, *(process for each in self.regions for process in (each.service, each.agent)))
+        return (self.coordinator, *(process for each in self.regions for process in (*each.services, *each.agents)))
 
 
-def make_plan(folder: Path, where: tuple[Place, ...], policy_text: str, ports: Ports) -> ClusterPlan:
+def make_plan(
+    folder: Path, where: tuple[Place, ...], agents_per_region: int, policy_text: str, ports: Ports
+) -> ClusterPlan:
     """Choose the ports and write every settings file under `folder` (absolute). Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     policy = folder / "policy.yaml"
     policy.write_text(policy_text, encoding="utf-8")
     coordinator = _coordinator(folder, policy, ports)
-    regions = tuple(_region(folder, place, index, coordinator.grpc, ports) for index, place in enumerate(where))
+    regions = tuple(
+        _region(folder, place, index, agents_per_region, coordinator.grpc, ports) for index, place in enumerate(where)
+    )
     return ClusterPlan(coordinator, regions)
 
 
@@ -84,52 +91,77 @@ def _coordinator(folder: Path, policy: Path, ports: Ports) -> ProcessPlan:
     return ProcessPlan("coordinator", command, folder / "coordinator.log", state, http, grpc)
 
 
-def _region(folder: Path, place: Place, index: int, coordinator: str, ports: Ports) -> RegionPlan:
+def _region(folder: Path, place: Place, index: int, count: int, coordinator: str, ports: Ports) -> RegionPlan:
     home = folder / place.name
     home.mkdir(exist_ok=True)
-    service = _service(home, place, ports.take(SERVICE_HTTP + index))
-    return RegionPlan(place, _agent(home, place, index, coordinator, service, ports), service)
+    numbers = range(index * count, (index + 1) * count)
+    addresses = [ports.take(SERVICE_HTTP + number) for number in numbers]
+    # Several instances share one more port, as behind a gateway: the region is reached while one of them lives.
+    endpoint = addresses[0] if count == 1 else ports.take(REGION_HTTP + index)
+    agents, services = [], []
+    for order, address in enumerate(addresses):
+        service = _service(home, place, order, count, address, endpoint)
+        services.append(service)
+        grpc, http = ports.take(AGENT_GRPC + numbers[order]), ports.take(AGENT_HTTP + numbers[order])
+        agent = ProcessPlan(
+            _title(place, "agent", order, count),
+            _python("primacy_agent.main", "--config", str(home / f"agent{_suffix(order)}.yaml")),
+            home / f"agent{_suffix(order)}.log",
+            home / f"agent{_suffix(order)}",
+            http,
+            grpc,
+        )
+        _write(home / f"agent{_suffix(order)}.yaml", _agent(place, order, coordinator, endpoint, agent, service))
+        agents.append(agent)
+    return RegionPlan(place, endpoint, tuple(agents), tuple(services))
 
 
-def _service(home: Path, place: Place, address: str) -> ProcessPlan:
-    state = home / "service"
+def _service(home: Path, place: Place, order: int, count: int, address: str, endpoint: str) -> ProcessPlan:
+    state = home / f"service{_suffix(order)}"
     command = _python(
         "primacy_cli.demo.service",
         *("--region", place.name, "--address", address, "--state-dir", str(state)),
-        *("--model", str(home / "model.json"), "--capacity", f"{place.capacity:g}"),
+        *("--model", str(home / "model.json"), "--capacity", f"{place.capacity / count:g}"),
+        *(("--shared", endpoint) if count > 1 else ()),
     )
-    return ProcessPlan(f"{place.name} service", command, home / "service.log", state, address)
+    return ProcessPlan(
+        _title(place, "service", order, count), command, home / f"service{_suffix(order)}.log", state, address
+    )
 
 
-def _agent(home: Path, place: Place, index: int, coordinator: str, service: ProcessPlan, ports: Ports) -> ProcessPlan:
-    grpc, http = ports.take(AGENT_GRPC + index), ports.take(AGENT_HTTP + index)
-    settings = home / "agent.yaml"
-    state = home / "agent"
-    _write(
-        settings,
-        {
-            "region": place.name,
-            "coordinators": [coordinator],
-            "grpc": {"address": grpc},
-            "http": {"address": http},
-            "stateDir": str(state),
-            "latitude": place.latitude,
-            "longitude": place.longitude,
-            "priority": place.priority,
-            "capacity": place.capacity,
-            "endpoint": service.http,
-            "labels": {"cluster": "local"},
-            "probes": [
-                {"name": "process", "kind": "process", "pidFile": str(service.state_dir / "pid"), **PROBE},
-                {"name": "healthz", "kind": "http", "url": f"http://{service.http}/healthz", **PROBE},
-            ],
-            "peerInterval": PROBE["interval"],
-            "peerTimeout": PROBE["timeout"],
-            "metricsUrl": f"http://{service.http}/metrics",
-        },
-    )
-    command = _python("primacy_agent.main", "--config", str(settings))
-    return ProcessPlan(f"{place.name} agent", command, home / "agent.log", state, http, grpc)
+def _agent(
+    place: Place, order: int, coordinator: str, endpoint: str, agent: ProcessPlan, service: ProcessPlan
+) -> dict[str, Any]:
+    """The agent's settings."""
+    return {
+        "region": place.name,
+        "name": f"agent-{order + 1}",
+        "coordinators": [coordinator],
+        "grpc": {"address": agent.grpc},
+        "http": {"address": agent.http},
+        "stateDir": str(agent.state_dir),
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "priority": place.priority,
+        "capacity": place.capacity,
+        "endpoint": endpoint,
+        "labels": {"cluster": "local"},
+        "probes": [
+            {"name": "process", "kind": "process", "pidFile": str(service.state_dir / PID_FILE), **PROBE},
+            {"name": "healthz", "kind": "http", "url": f"http://{service.http}/healthz", **PROBE},
+        ],
+        "peerInterval": PROBE["interval"],
+        "peerTimeout": PROBE["timeout"],
+        "metricsUrl": f"http://{service.http}/metrics",
+    }
+
+
+def _suffix(order: int) -> str:
+    return f"-{order + 1}" if order else ""
+
+
+def _title(place: Place, what: str, order: int, count: int) -> str:
+    return f"{place.name} {what}" + (f" {order + 1}" if count > 1 else "")
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

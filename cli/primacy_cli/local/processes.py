@@ -11,10 +11,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from primacy_wire.daemon import PARENT_VARIABLE, PID_FILE, PidFile, read_pid_file
+from primacy_wire.clock import boot_id
+from primacy_wire.daemon import PARENT_VARIABLE, PID_FILE, PidFile, read_pid_file, start_ticks
 
 from primacy_cli.local.plan import ProcessPlan
 
@@ -63,20 +64,42 @@ def pid_files(folder: Path) -> Iterator[tuple[Path, PidFile]]:
 
 
 def stop_all(children: Iterable[Child], folder: Path) -> None:
-    """End every child, and whatever the pid files under `folder` name. Returns when all are gone."""
+    """End every child, and whoever restarted one of them by its command. Returns when all are gone."""
     alive = list(children)
+    commands = {child.plan.command: child.plan.title for child in alive}
     for number, patience_s in ((signal.SIGTERM, STOP_S_MAX), (signal.SIGKILL, STOP_S_MAX)):
         for child in alive:
             child.signal(number)
-        for _, other in pid_files(folder):
-            if other.pid not in {child.pid for child in alive}:
-                _signal(other, number)
+            child.signal(signal.SIGCONT)  # A stopped one does not hear the first.
+        for other in _others(folder, commands, alive):
+            _signal(other, number)
+            _signal(other, signal.SIGCONT)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             alive = [child for child in alive if not child.ending()]
-            if not alive and not any(pid_files(folder)):
+            if not alive and not _others(folder, commands, alive):
                 return
             time.sleep(_LOOK_S)
+
+
+def _others(folder: Path, commands: Mapping[tuple[str, ...], str], children: Iterable[Child]) -> list[PidFile]:
+    """The cluster's processes that are not these children: named by a pid file or, before they wrote one, known by
+    their command line, word for word.
+    """
+    own = {child.pid for child in children}
+    found = {process.pid: process for _, process in pid_files(folder)}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            words = Path(f"/proc/{name}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+        except OSError:
+            continue  # Gone meanwhile, or not ours to see.
+        title = commands.get(tuple(words[:-1]))
+        ticks = start_ticks(int(name)) if title else None
+        if title and ticks is not None:
+            found[int(name)] = PidFile(int(name), ticks, boot_id(), title)
+    return [process for pid, process in found.items() if pid not in own]
 
 
 def _signal(process: PidFile, number: signal.Signals) -> None:

@@ -124,7 +124,7 @@ def three_things(plan: ClusterPlan, pids: dict[str, int], active: str) -> list[s
     primacy = _program("primacy")
     if address != f"{HOST}:{COORDINATOR_GRPC}":
         primacy = f"PRIMACY_ADDRESS={address} {primacy}"
-    service = pids[region.service.title]
+    service = pids[region.services[0].title]
     return [
         f"kill -9 {service}    # the service of {active}, the active region: watch another one take over",
         f"{primacy} explain    # why that one; then `{primacy} failover` to choose yourself",
