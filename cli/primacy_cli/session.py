@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from primacy_cli.failures import CommandFailed, failed_call
+from primacy_cli.failures import REFUSED, USAGE, CommandFailed, failed_call
 
 if TYPE_CHECKING:
     import grpc
@@ -135,12 +136,16 @@ class Session:
 
     def confirm(self, question: str) -> None:
         """Go on only if a person says yes. Raises CommandFailed."""
+        if not sys.stdin.isatty():
+            raise CommandFailed(
+                "nobody can be asked here, and --yes is not given; nothing was changed", USAGE, "the same with --yes"
+            )
         try:
             agreed = click.confirm(question, default=False, err=True)
         except click.Abort as abort:
-            raise CommandFailed("not confirmed; nothing was changed", 1, "the same with --yes") from abort
+            raise CommandFailed("not confirmed; nothing was changed", REFUSED) from abort
         if not agreed:
-            raise CommandFailed("not confirmed; nothing was changed", 1)
+            raise CommandFailed("not confirmed; nothing was changed", REFUSED)
 
 
 def with_session(function: Callable[..., None]) -> Callable[..., None]:

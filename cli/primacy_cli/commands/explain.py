@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from primacy_cli.failures import USAGE, CommandFailed
 from primacy_cli.session import Session, with_session
 
 if TYPE_CHECKING:
@@ -16,19 +17,24 @@ if TYPE_CHECKING:
 
 @click.command("explain")
 @click.option("--if-down", metavar="REGION", default="", help="What would happen if this region died now.")
-@click.option("--failover", "move", metavar="ID", default="", help="Explain this past move.")
+@click.argument("move", metavar="[FAILOVER_ID]", default="")
 @with_session
 def command(session: Session, if_down: str, move: str) -> None:
     """Explain an election: why this region, and the one rule that refuses each other one. Changes nothing.
 
+    Alone it explains how an election would go now, and with the id of a past move how that one went.
+
     \b
     Examples:
         primacy explain
+        primacy explain FAILOVER_ID         an id as `primacy history -o wide` shows it
         primacy explain --if-down us-east
     """
     from primacy.v1.election_service_pb2 import ExplainElectionRequest
     from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
 
+    if move and if_down:
+        raise CommandFailed("FAILOVER_ID and --if-down exclude each other", USAGE, "primacy explain --help")
     request = ExplainElectionRequest(group=session.group, if_down=if_down, failover_id=move)
     response = session.ask(ElectionServiceStub(session.channel).ExplainElection, request)
     session.show(response, lambda: _explained(response, bool(move)))

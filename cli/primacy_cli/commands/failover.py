@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from primacy_cli.failures import REFUSED, TIMED_OUT, CommandFailed
+from primacy_cli.failures import REFUSED, TIMED_OUT, UNREACHABLE, CommandFailed
 from primacy_cli.session import Session, owner, with_session
 
 if TYPE_CHECKING:
+    from primacy.v1.election_pb2 import Failover
     from primacy.v1.election_service_pb2 import FailoverRequest, FailoverResponse
 
     from primacy_cli.tables import Renderable
+
+LOOK_S = 0.1
 
 
 @click.command("failover")
@@ -88,7 +95,7 @@ def _plan(session: Session, request: FailoverRequest) -> FailoverResponse:
 
 
 def _agree(session: Session, request: FailoverRequest) -> None:
-    """Show the plan and ask; then only what was shown may be moved."""
+    """Show the plan and ask; then only what was shown is moved."""
     from primacy.v1.election_service_pb2 import GetActiveRegionRequest
     from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
 
@@ -107,24 +114,60 @@ def _agree(session: Session, request: FailoverRequest) -> None:
 
 
 def _move(session: Session, request: FailoverRequest, wait: bool, seconds: float) -> None:
-    import grpc
     from primacy.v1 import election_pb2
     from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
 
-    request.wait = wait
-    stub = ElectionServiceStub(session.channel)
-    with session.failures():
-        try:
-            response = stub.Failover(request, timeout=seconds if wait else 10.0)
-        except grpc.RpcError as error:
-            # Typed as the bare class, though a call's error has a code.
-            if wait and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:  # type: ignore[attr-defined]
-                message = f"not done after {seconds:g} s; if it began, the move goes on"
-                raise CommandFailed(message, TIMED_OUT, "primacy history") from error
-            raise
+    response = session.ask(ElectionServiceStub(session.channel).Failover, request)
+    if wait:
+        _await_end(session, response.failover, seconds)
     session.show(response, lambda: _moved_shown(response, session.wide))
     if response.failover.state in (election_pb2.FAILOVER_STATE_FAILED, election_pb2.FAILOVER_STATE_ABORTED):
         raise CommandFailed("the active lease was not moved", REFUSED, f"primacy history {response.failover.id}")
+
+
+def _await_end(session: Session, failover: Failover, seconds: float) -> None:
+    """Look at the move until it is done, and show meanwhile how far it is. Raises CommandFailed."""
+    from primacy.v1.election_service_pb2 import GetFailoverRequest
+    from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
+
+    stub = ElectionServiceStub(session.channel)
+    request = GetFailoverRequest(group=session.group, id=failover.id)
+    deadline_s = time.monotonic() + seconds
+    with _progress() as show:
+        while not failover.HasField("end_time"):
+            show(failover)
+            if time.monotonic() > deadline_s:
+                raise CommandFailed(
+                    f"not done after {seconds:g} s; the move goes on", TIMED_OUT, f"primacy history {failover.id}"
+                )
+            time.sleep(LOOK_S)
+            try:
+                failover.CopyFrom(session.ask(stub.GetFailover, request).failover)
+            except CommandFailed as failed:
+                if failed.exit_code != UNREACHABLE:
+                    raise
+                # The move outlives the coordinator's restart, and so does the waiting.
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Failover], None]]:
+    """A line on the terminal that says which phase runs; nothing where there is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True, highlight=False).status("") as status:
+        yield lambda failover: status.update(Text(_progress_line(failover)))
+
+
+def _progress_line(failover: Failover) -> str:
+    from primacy_cli.words import length
+
+    done = [f"{phase.name} {length(phase.duration)}" for phase in failover.phases if phase.HasField("end_time")]
+    running = [f"{phase.name} …" for phase in failover.phases if not phase.HasField("end_time")]
+    return f"{failover.from_region or 'none'} → {failover.to_region or '?'}: " + ", ".join([*done, *running])
 
 
 def _plan_lines(plan: FailoverResponse) -> list[str]:
