@@ -7,7 +7,7 @@ import os
 
 import click
 
-from primacy_cli.session import ADDRESS_DEFAULT, FORMATS, Session
+from primacy_cli.session import ADDRESS_DEFAULT, FORMATS, Session, Tls
 
 COMMANDS = {
     "up": "Run a local cluster of several regions until Ctrl-C.",
@@ -78,16 +78,45 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     "--group", envvar="PRIMACY_GROUP", show_envvar=True, metavar="NAME", help="The failover group [default: default]."
 )
 @click.option("-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True, help="What to print.")
+@click.option("--tls-ca", envvar="PRIMACY_TLS_CA", show_envvar=True, metavar="FILE", help="Who signs servers; PEM.")
+@click.option(
+    "--tls-certificate", envvar="PRIMACY_TLS_CERTIFICATE", show_envvar=True, metavar="FILE", help="Yours; PEM."
+)
+@click.option("--tls-key", envvar="PRIMACY_TLS_KEY", show_envvar=True, metavar="FILE", help="Its private key; PEM.")
+@click.option(
+    "--tls-server-name",
+    envvar="PRIMACY_TLS_SERVER_NAME",
+    show_envvar=True,
+    metavar="NAME",
+    help="Name in the server's certificate, if not its host. Any of these four turns TLS on.",
+)
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="And exit.")
 @click.pass_context
-def cli(context: click.Context, address: str, agent: str | None, group: str | None, output: str) -> None:
+def cli(
+    context: click.Context,
+    address: str,
+    agent: str | None,
+    group: str | None,
+    output: str,
+    tls_ca: str | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
+    tls_server_name: str | None,
+) -> None:
     """Keeps exactly one region active, and traffic on healthy capacity.
 
     Begin with `primacy up`, then `primacy status`.
 
+    \b
+    Examples:
+        primacy up --regions 3
+        primacy explain --if-down us-east
+        primacy failover --to eu-west
+
     Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered, 4 `wait` ran out of time.
     """
-    context.obj = Session(address, agent or "", group or "", output, connect=context.obj)
+    tls = Tls(tls_ca or "", tls_certificate or "", tls_key or "", tls_server_name or "")
+    context.obj = Session(address, agent or "", group or "", output, tls, connect=context.obj)
 
 
 def main() -> None:

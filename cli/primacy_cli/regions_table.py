@@ -99,6 +99,7 @@ def group_facts(status: status_service_pb2.GetStatusResponse) -> Renderable:
             ("doubt", _doubt(status) if status.HasField("doubt") else ""),
             ("panic", Text("so few regions look healthy that reads ignore health", "bold red") if status.panic else ""),
             ("reads", word(routing_pb2.RoutingStrategy, status.read_weights.strategy)),
+            ("failsafe", status.coordinator.failsafe_note),
         ]
     )
 
@@ -150,7 +151,6 @@ def _coordinator(status: status_service_pb2.GetStatusResponse) -> Renderable:
         [
             ("coordinator", f"version {info.version}, since {clock(info.start_time)}"),
             ("store", f"{info.store_id}, run {info.run_id}"),
-            ("failsafe", info.failsafe_note),
             ("weights", f"version {status.weights_version}"),
             ("regions", plural(len(status.regions), "region")),
         ]

@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -26,6 +27,16 @@ FORMATS = ("table", "wide", "json", "yaml")
 CALL_S_MAX = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files, and the name to expect; all empty: no TLS."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    server_name: str = ""
+
+
 class Session:
     """One run of one command."""
 
@@ -35,12 +46,14 @@ class Session:
         agent: str,
         group: str,
         output: str,
+        tls: Tls,
         connect: Callable[[str], grpc.Channel] | None = None,
     ) -> None:
         self.address = address
         self.agent = agent
         self.group = group
         self.output = output
+        self._tls = tls
         self._connect = connect
         self._channels: dict[str, grpc.Channel] = {}
 
@@ -57,13 +70,26 @@ class Session:
 
     def _channel(self, address: str) -> grpc.Channel:
         if address not in self._channels:
-            if self._connect is None:
-                from primacy_wire.channel import make_sync_channel
-
-                self._channels[address] = make_sync_channel(address)
-            else:
-                self._channels[address] = self._connect(address)
+            self._channels[address] = (self._connect or self._dial)(address)
         return self._channels[address]
+
+    def _dial(self, address: str) -> grpc.Channel:
+        """Raises CommandFailed for what cannot be an address, or TLS files that cannot be read."""
+        from primacy_wire.channel import ClientTls, make_sync_channel
+        from primacy_wire.server import ListenError, split_address
+
+        tls = self._tls
+        if bool(tls.certificate) != bool(tls.key):
+            raise CommandFailed("--tls-certificate and --tls-key belong together", USAGE, "primacy --help")
+        try:
+            if not address.startswith("unix:"):
+                split_address(address)
+            files = ClientTls(tls.ca, tls.certificate, tls.key, tls.server_name) if tls != Tls() else None
+            return make_sync_channel(address, files)
+        except ListenError as error:
+            raise CommandFailed(str(error), USAGE, "primacy --help") from error
+        except OSError as error:
+            raise CommandFailed(f"{error.filename}: {error.strerror}", USAGE, "give readable PEM files") from error
 
     def ask(
         self,
