@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +77,15 @@ def page(address: str, path: str, body: Any = None) -> tuple[int, dict[str, str]
             return answer.status, dict(answer.headers), answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers), error.read().decode()
+
+
+def _read(terminal: int) -> bytes:
+    """What came next; empty when the other side is closed, or silent for too long."""
+    ready, _, _ = select.select([terminal], [], [], STOP_S)
+    try:
+        return os.read(terminal, 65_536) if ready else b""
+    except OSError:  # EIO: nobody has the terminal open any more.
+        return b""
 
 
 class Up:
@@ -147,6 +157,31 @@ class Up:
         )
         assert "Traceback" not in result.stderr, result.stderr
         return result
+
+    def at_terminal(self, words: Sequence[str], prompt: str, answer: str) -> tuple[int, str]:
+        """Run the command on a terminal and answer its prompt: (exit code, all that it showed)."""
+        ours, theirs = os.openpty()
+        process = subprocess.Popen(
+            (*PRIMACY, *words),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**environment(), "PRIMACY_ADDRESS": self.address, "NO_COLOR": "1", "COLUMNS": "200"},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        said, answered = b"", False
+        try:
+            while chunk := _read(ours):
+                said += chunk
+                if prompt.encode() in said and not answered:
+                    answered = True
+                    os.write(ours, answer.encode() + b"\n")
+            return process.wait(STOP_S), said.decode(errors="replace")
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
 
     def json(self, *words: str) -> Any:
         result = self.primacy(*words, "-o", "json")

@@ -151,6 +151,16 @@ def test_the_command_moves_the_lease_and_history_tells(up: Up) -> None:
     assert up.json("explain", "--if-down", target)["winner"] not in ("", target)
 
 
+@pytest.mark.parametrize(("answer", "moves"), [("n", False), ("y", True)])
+def test_on_a_terminal_it_asks_after_showing_the_cost(up: Up, answer: str, moves: bool) -> None:
+    region, epoch = up.active()
+    target = "ap-south" if region != "ap-south" else "us-east"
+    code, said = up.at_terminal(("failover", "--to", target), "[y/N]", answer)
+    assert f"From {region} to {target}" in said and "without an active region" in said
+    assert code == (0 if moves else 1), said
+    assert up.active() == ((target, epoch + 1) if moves else (region, epoch))
+
+
 def test_wait_says_when_and_when_not(up: Up) -> None:
     region, _ = up.active()
     assert up.primacy("wait", "--for", f"active={region}", "--timeout", "10s").returncode == 0

@@ -128,7 +128,7 @@ def _inputs(body: bytes, count: int) -> tuple[float, ...]:
     advice = f'send {{"inputs": [{count} finite numbers]}}'
     try:
         found = json.loads(body)["inputs"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(advice) from error
     if not isinstance(found, list) or len(found) != count:
         raise ValueError(advice)

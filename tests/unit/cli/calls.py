@@ -1,0 +1,111 @@
+"""Runs a command against a faked channel: the test answers each call by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import grpc
+import grpc_testing
+from click.testing import CliRunner, Result
+from google.rpc import error_details_pb2, status_pb2
+from primacy.agent.v1 import local_service_pb2
+from primacy.v1 import (
+    election_service_pb2,
+    group_service_pb2,
+    policy_service_pb2,
+    region_service_pb2,
+    routing_service_pb2,
+    status_service_pb2,
+)
+from primacy_cli.main import cli
+
+FILES = (
+    election_service_pb2,
+    group_service_pb2,
+    local_service_pb2,
+    policy_service_pb2,
+    region_service_pb2,
+    routing_service_pb2,
+    status_service_pb2,
+)
+SERVICES = {service.full_name: service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()}
+SECONDS_MAX = 20
+
+
+class Run:
+    """One run of `primacy`, in a thread, so that the test can play the server."""
+
+    def __init__(self, *words: str) -> None:
+        self._channel = grpc_testing.channel(tuple(SERVICES.values()), grpc_testing.strict_real_time())
+        self.addresses: list[str] = []
+        self._words = words
+        self._threads = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Run:
+        self._result: Future[Result] = self._threads.submit(
+            CliRunner().invoke, cli, self._words, obj=self._connect, prog_name="primacy"
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=kind is None)
+
+    def _connect(self, address: str) -> grpc.Channel:
+        self.addresses.append(address)
+        found = self._channel
+        assert isinstance(found, grpc.Channel)
+        return found
+
+    def answer(self, method: str, response: Any) -> Any:
+        """Wait for a call of `Service/Method`, answer it, and return its request."""
+        call, request = self._take(method)
+        call.terminate(response, (), grpc.StatusCode.OK, "")
+        return request
+
+    def fail(self, method: str, code: grpc.StatusCode, message: str, details: Sequence[Any] = ()) -> Any:
+        """Wait for a call and fail it, with these error details."""
+        call, request = self._take(method)
+        status = status_pb2.Status(code=code.value[0], message=message)
+        for detail in details:
+            status.details.add().Pack(detail)
+        metadata = (("grpc-status-details-bin", status.SerializeToString()),) if details else ()
+        call.terminate(None, metadata, code, message)
+        return request
+
+    def _take(self, method: str) -> tuple[Any, Any]:
+        service, _, name = method.rpartition("/")
+        full = service if "." in service else f"primacy.v1.{service}"
+        # A pool's thread, for the fake waits for ever when the command ends without the call.
+        taken = ThreadPoolExecutor(1).submit(self._channel.take_unary_unary, SERVICES[full].methods_by_name[name])
+        _, request, call = taken.result(SECONDS_MAX)
+        return call, request
+
+    def result(self) -> Result:
+        """How the command ended."""
+        result = self._result.result(SECONDS_MAX)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+
+def info(reason: str) -> Any:
+    return error_details_pb2.ErrorInfo(reason=reason, domain="primacy")
+
+
+def bad(**fields: str) -> Any:
+    """A BadRequest; in the names of fields `__` stands for a dot."""
+    request = error_details_pb2.BadRequest()
+    for path, advice in fields.items():
+        request.field_violations.add(field=path.replace("__", "."), description=advice)
+    return request
+
+
+def run(*words: str) -> Result:
+    """A run that asks nobody."""
+    with Run(*words) as running:
+        return running.result()

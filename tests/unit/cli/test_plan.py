@@ -1,0 +1,80 @@
+"""What a local cluster consists of, before anything of it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from primacy_agent.config import load_config
+from primacy_cli.local.places import AGENTS_MAX, REGIONS_MAX, places
+from primacy_cli.local.plan import DEMO_POLICY, ProcessPlan, make_plan
+from primacy_cli.local.ports import HOST, Ports
+from primacy_wire.policy_file import policy_from_text
+
+
+@pytest.mark.parametrize(("regions", "agents"), [(1, 1), (3, 1), (2, 3), (REGIONS_MAX, 1), (2, AGENTS_MAX)])
+def test_no_two_processes_share_a_port_a_folder_or_a_log(tmp_path: Path, regions: int, agents: int) -> None:
+    plan = make_plan(tmp_path, places(regions), agents, DEMO_POLICY, Ports())
+    processes = plan.processes
+    assert len(processes) == 1 + 2 * regions * agents
+    ports = [port for process in processes for port in process.ports]
+    for facts in (
+        ports,
+        [process.state_dir for process in processes],
+        [process.log for process in processes],
+        [process.title for process in processes],
+        [process.command for process in processes],
+    ):
+        assert len(set(facts)) == len(facts)
+    assert not {int(region.endpoint.rpartition(":")[2]) for region in plan.regions if agents > 1} & set(ports)
+
+
+def test_agents_settings_are_what_agents_take(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, places(2), 2, DEMO_POLICY, Ports())
+    for region in plan.regions:
+        for agent, service in zip(region.agents, region.services, strict=True):
+            config = load_config(settings_of(agent), {}, {})
+            assert config.region == region.place.name
+            assert config.coordinators == [plan.coordinator.grpc]
+            assert (config.grpc.address, config.http.address) == (agent.grpc, agent.http)
+            assert config.endpoint == region.endpoint
+            assert config.metrics_url == f"http://{service.http}/metrics"
+            assert [probe.target for probe in config.probes] == [
+                str(service.state_dir / "pid"),
+                f"http://{service.http}/healthz",
+            ]
+            assert all((probe.interval.seconds, probe.timeout.seconds) == (0.25, 0.2) for probe in config.probes)
+
+
+def settings_of(agent: ProcessPlan) -> str:
+    return agent.command[agent.command.index("--config") + 1]
+
+
+def test_commands_are_absolute(tmp_path: Path) -> None:
+    for process in make_plan(tmp_path, places(3), 1, DEMO_POLICY, Ports()).processes:
+        assert os.path.isabs(process.command[0])
+        assert [word for word in process.command if str(tmp_path) in word]
+
+
+def test_the_policy_is_one() -> None:
+    policy = policy_from_text(DEMO_POLICY)
+    assert policy.lease_ttl.ToMilliseconds() == 3_000
+    assert policy.report_interval.ToMilliseconds() == 250
+
+
+def test_regions_have_names_and_priorities_of_their_own() -> None:
+    every = places(REGIONS_MAX)
+    assert len({place.name for place in every}) == REGIONS_MAX
+    assert [place.priority for place in every] == sorted({place.priority for place in every}, reverse=True)
+
+
+def test_a_port_in_use_is_passed_over() -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ports = Ports()
+        first, second = ports.take(port), ports.take(port)
+        assert len({first, second, f"{HOST}:{port}"}) == 3
