@@ -55,7 +55,7 @@ def without(row: Row, dead: frozenset[str], nearest_first: Iterable[str]) -> Row
     if not dead or total <= 0:
         return row
     if left > 0:
-        return tuple((region, 0.0 if region in dead else share * total / left) for region, share in row)
+        return tuple((region, 0.0 if region in dead else share / left * total) for region, share in row)
     names = {region for region, _ in row}
     heir = next((region for region in nearest_first if region in names and region not in dead), None)
     if heir is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from primacy_agent.core.observing import Sight
 from primacy_agent.core.shunning import dead_regions, nearest_first, without
@@ -59,13 +59,15 @@ NAMES = ("a", "b", "c", "d")
     dead=st.frozensets(st.sampled_from(NAMES)),
     order=st.permutations(NAMES),
 )
+@example(shares=[0.0, 0.0, 0.0, 1e-178], dead=frozenset("a"), order=list(NAMES))  # its square is 0
+@example(shares=[1.0, 0.0, 0.0, 5e-324], dead=frozenset("a"), order=list(NAMES))  # one part of it is infinite
 def test_a_row_keeps_its_sum_and_moves_only_if_somebody_is_left(
     shares: list[float], dead: frozenset[str], order: list[str]
 ) -> None:
     row = tuple(zip(NAMES, shares, strict=True))
     shifted = without(row, dead, order)
     assert [name for name, _ in shifted] == list(NAMES)
-    assert math.isclose(sum(share for _, share in shifted), sum(shares), rel_tol=1e-9)
+    assert math.isclose(sum(share for _, share in shifted), sum(shares), rel_tol=1e-9, abs_tol=1e-300)
     if dead == set(NAMES):
         assert shifted == row
     else:
