@@ -11,7 +11,8 @@ from bench.servers import bare, coordinator, cpu_s, load, rss_mb
 
 RATIO_BUDGET = 1.5
 TTL_S = 5.0
-WARM = 3
+WARM = 8
+"""Seconds in which agents join and regions settle; not counted."""
 COUNTED = 6
 Server = Callable[[], AbstractContextManager[tuple[int, str]]]
 
