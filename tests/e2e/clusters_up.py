@@ -88,6 +88,13 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+def patient(folder: Path) -> tuple[str, str]:
+    """Flags of a policy whose first election waits for every region, also on a machine that is busy."""
+    policy = folder / "patient.yaml"
+    policy.write_text("firstWait: 4s\n")
+    return "--policy", str(policy)
+
+
 class Up:
     """One run of `primacy up`."""
 

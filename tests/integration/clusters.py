@@ -37,7 +37,7 @@ POLICY = {
     "leaseTtl": "3s",
     "reportInterval": "0.25s",
     "grace": "0.5s",
-    "firstWait": "0.5s",
+    "firstWait": "3s",
     "stableFor": "2s",
     "switchoverTimeout": "5s",
     "readStrategy": "GEOGRAPHIC",
