@@ -33,7 +33,7 @@ CAUGHT = {
     "doubt_does_not_wait": (11, "I1"),
     "a_forced_move_does_not_wait": (8, "I1"),
 }
-SEARCHED = 150
+SEARCHED = 400
 """A change of the cores moves schedules; then the mistake must show in one of so many other seeds."""
 
 

@@ -9,22 +9,27 @@ What a rank says of data: nothing yet. Among regions that are alike to the strat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from primacy_wire.messages import Load
 
 from primacy_coordinator.core.model import CandidateResult, ElectionStrategy, RegionStatus
 
-HARD = ("DOWN", "UNKNOWN", "JOINING")
-"""Rules that always refuse, in the order in which they are looked at."""
-SOFT_PENALTIES = {"SUSPECT": 4, "DEGRADED": 2, "RECOVERING": 1}
-"""Rules that refuse only while a region serves, and how far back they put a candidate when none does."""
+HARD = frozenset({"DOWN", "UNKNOWN", "JOINING"})
+"""Rules that always refuse, unless an operator passes them by name."""
+SOFT = frozenset({"SUSPECT", "DEGRADED", "RECOVERING"})
+"""Rules that refuse only while a region serves."""
+PENALTIES = {"DOWN": 32, "UNKNOWN": 16, "JOINING": 8, "SUSPECT": 4, "DEGRADED": 2, "RECOVERING": 1}
+"""How far back a rule puts a candidate that competes all the same. Passing a rule lets a candidate in, no more."""
 NOT_CANDIDATE = frozenset({"ACTIVE", "NOT_ASKED_FOR"})
 """Why a region was not looked at at all: it holds the lease, or an operator named another one."""
-RULES = frozenset({*HARD, *SOFT_PENALTIES, "NO_TARGET", "LIVE_SESSIONS"})
+RULES = frozenset({*HARD, *SOFT, "NO_TARGET", "LIVE_SESSIONS"})
 """Every rule that a command may name in `overrideRules`; some cannot be passed all the same."""
 RTT_UNKNOWN_NS = 1_000_000_000
 """What an unmeasured round trip counts as: a region that nobody has measured is not the nearest."""
+UNKNOWN_FIGURE = -1.0
+"""A figure that nobody measured; it comes after every one that was."""
+HIGHER_IS_BETTER = frozenset({"availability", "headroom", "priority"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class ElectionInput:
     exclude: tuple[str, ...] = ()
     override_rules: tuple[str, ...] = ()
     forced: bool = False
-    """The operator knows better: soft rules refuse nobody."""
+    """The operator knows better: soft rules refuse nobody. Hard ones still do, unless passed by name, and nothing
+    passes a candidate that cannot be heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,36 +82,34 @@ class Ranking:
     explanation: str
 
 
+Scores = tuple[tuple[str, float], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     rule: str = ""
     detail: str = ""
     soft: bool = False
+    passed: bool = False
+    """An operator passed the rule by name."""
+
+    def refuses(self, soft_refuse: bool) -> bool:
+        return bool(self.rule) and not self.passed and (not self.soft or soft_refuse)
 
 
 def rank(given: ElectionInput) -> Ranking:
     """Total and stable: the order in which candidates are given does not matter."""
-    ranked: list[tuple[tuple[float | int | str, ...], CandidateInput, _Verdict]] = []
+    ranked: list[CandidateResult] = []
     refused: list[CandidateResult] = []
     soft_refuse = given.serving and not given.forced
     for candidate in sorted(given.candidates, key=lambda c: c.region):
         verdict = _verdict(given, candidate)
-        if verdict.rule and (not verdict.soft or soft_refuse):
-            refused.append(
-                CandidateResult(
-                    candidate.region, 0, verdict.rule, verdict.detail, verdict.soft, _scores(given, candidate)
-                )
-            )
-        else:
-            penalty = SOFT_PENALTIES.get(verdict.rule, 0)
-            ranked.append(((penalty, candidate.unanswered, *_order(given, candidate)), candidate, verdict))
-    ranked.sort(key=lambda entry: entry[0])
-    results = tuple(
-        CandidateResult(candidate.region, place, verdict.rule, verdict.detail, verdict.soft, _scores(given, candidate))
-        for place, (_, candidate, verdict) in enumerate(ranked, start=1)
-    )
-    winner = results[0].region if results else ""
-    return Ranking(winner, (*results, *refused), _explain(given, results, refused))
+        scores = _scores(given, candidate, verdict)
+        result = CandidateResult(candidate.region, 0, verdict.rule, verdict.detail, verdict.soft, scores)
+        (refused if verdict.refuses(soft_refuse) else ranked).append(result)
+    ranked.sort(key=lambda result: (_order(result.scores), result.region))
+    results = tuple(replace(result, rank=place) for place, result in enumerate(ranked, start=1))
+    return Ranking(results[0].region if results else "", (*results, *refused), _explain(given, results, refused))
 
 
 def _verdict(given: ElectionInput, candidate: CandidateInput) -> _Verdict:
@@ -113,35 +117,27 @@ def _verdict(given: ElectionInput, candidate: CandidateInput) -> _Verdict:
     if candidate.region in given.exclude:
         return _Verdict("ACTIVE", "the lease is to move away from it")
     name = candidate.status.name
-    if name in HARD and name not in given.override_rules:
+    passed = name in given.override_rules
+    if name in HARD and not passed:
         return _Verdict(name, candidate.status_reason)
     if not candidate.heard:
         # Nothing passes this one: an offer that cannot arrive elects nobody.
         return _Verdict("UNKNOWN", "no agent of it can be heard, so it could not take the lease")
     if given.target and candidate.region != given.target:
         return _Verdict("NOT_ASKED_FOR", f"{given.target} was asked for")
-    if name in SOFT_PENALTIES and name not in given.override_rules:
-        return _Verdict(name, candidate.status_reason, soft=True)
+    if name in HARD or name in SOFT:
+        return _Verdict(name, candidate.status_reason, soft=name in SOFT, passed=passed)
     return _Verdict()
 
 
-def _order(given: ElectionInput, candidate: CandidateInput) -> tuple[float | int | str, ...]:
-    """Lower is better."""
-    tail = (-candidate.priority, candidate.region)
-    match given.strategy:
-        case ElectionStrategy.PRIORITY:
-            return tail
-        case ElectionStrategy.LATENCY:
-            return (mean_rtt_ns(given, candidate), *tail)
-        case ElectionStrategy.HEALTH:
-            return (-_availability(candidate), _error_rate(candidate), *tail)
-        case ElectionStrategy.CAPACITY:
-            return (-headroom(candidate), *tail)
+def _order(scores: Scores) -> tuple[float, ...]:
+    """Lower is better. A ranking compares exactly the figures that it shows."""
+    return tuple(-value if name in HIGHER_IS_BETTER else value for name, value in scores)
 
 
-def _scores(given: ElectionInput, candidate: CandidateInput) -> tuple[tuple[str, float], ...]:
-    """What was compared, in that order."""
-    own: tuple[tuple[str, float], ...]
+def _scores(given: ElectionInput, candidate: CandidateInput, verdict: _Verdict) -> Scores:
+    """What is compared, in that order; coarse, so that noise does not overrule an operator's priority."""
+    own: Scores
     match given.strategy:
         case ElectionStrategy.PRIORITY:
             own = ()
@@ -149,14 +145,14 @@ def _scores(given: ElectionInput, candidate: CandidateInput) -> tuple[tuple[str,
             own = (("mean_rtt_ms", round(mean_rtt_ns(given, candidate) / 1e6, 3)),)
         case ElectionStrategy.HEALTH:
             own = (
-                ("availability", round(_availability(candidate), 4)),
-                ("error_rate", round(_error_rate(candidate), 4)),
+                ("availability", round(candidate.availability, 2) if candidate.availability >= 0 else UNKNOWN_FIGURE),
+                ("error_rate", round(max(0.0, candidate.load.error_rate), 2)),
             )
         case ElectionStrategy.CAPACITY:
             own = (("headroom", round(headroom(candidate), 1)),)
-    penalty = SOFT_PENALTIES.get(candidate.status.name, 0)
+    competes_with = PENALTIES.get(verdict.rule, 0) if verdict.soft or verdict.passed else 0
     return (
-        ("penalty", float(penalty)),
+        ("penalty", float(competes_with)),
         ("unanswered", float(candidate.unanswered)),
         *own,
         ("priority", float(candidate.priority)),
@@ -167,50 +163,63 @@ def mean_rtt_ns(given: ElectionInput, candidate: CandidateInput) -> float:
     """Mean round trip from the client regions, weighted by their share of the traffic."""
     measured = dict(candidate.rtts)
     shares = dict(given.client_traffic) or {c.region: 1.0 for c in given.candidates}
-    total = sum(shares.values())
-    if total <= 0:
+    largest = max(shares.values(), default=0.0)
+    if largest <= 0:
         return 0.0
-    return (
-        sum(
-            share * (0 if client == candidate.region else measured.get(client, RTT_UNKNOWN_NS))
-            for client, share in sorted(shares.items())
-        )
-        / total
-    )
+    # Relative to the largest: shares near the largest float must not add up to infinity.
+    relative = {client: share / largest for client, share in sorted(shares.items())}
+    return sum(
+        share * (0 if client == candidate.region else measured.get(client, RTT_UNKNOWN_NS))
+        for client, share in relative.items()
+    ) / sum(relative.values())
 
 
 def headroom(candidate: CandidateInput) -> float:
-    """Requests per second that it could take on top; 0 when its capacity is not known."""
-    return candidate.capacity * max(0.0, 1.0 - max(0.0, candidate.load.utilisation))
+    """Requests per second that it could take on top; negative when its capacity is not known.
 
-
-def _availability(candidate: CandidateInput) -> float:
-    # Rounded, so that a hair's breadth of history does not overrule an operator's priority.
-    return round(max(0.0, candidate.availability), 2)
-
-
-def _error_rate(candidate: CandidateInput) -> float:
-    return round(max(0.0, candidate.load.error_rate), 2)
+    A region that does not measure its utilisation counts by its request rate, or as idle.
+    """
+    capacity, load = candidate.capacity, candidate.load
+    if capacity <= 0:
+        return UNKNOWN_FIGURE
+    if load.utilisation < 0:
+        return max(0.0, capacity - max(0.0, load.request_rate))
+    return capacity * max(0.0, 1.0 - load.utilisation)
 
 
 def _explain(given: ElectionInput, results: tuple[CandidateResult, ...], refused: list[CandidateResult]) -> str:
-    by = given.strategy.name.lower()
+    """Why this one, and why not each other one."""
     parts: list[str] = []
     if not results:
         parts.append("no region can be elected")
     else:
         best = results[0]
+        by = given.strategy.name.lower()
         parts.append(f"{best.region} is best by {by}" if len(results) > 1 else f"{best.region} is the only candidate")
-        if best.rule:
+        if best.rule in given.override_rules:
+            parts.append(f"it is {best.rule}, and the operator passed that rule")
+        elif best.rule and given.target:
+            parts.append(f"it is {best.rule}, and it was asked for")
+        elif best.rule:
             parts.append(f"it is {best.rule}, but no region without a fault can take over")
-        if len(results) > 1:
-            parts.append(
-                "then "
-                + ", ".join(result.region + (f" ({result.rule})" if result.rule else "") for result in results[1:])
-            )
+        parts += [f"{other.region} comes after it: {_why_after(other, best)}" for other in results[1:]]
     parts += [
         f"{result.region} is refused by {result.rule}" + (f": {result.detail}" if result.detail else "")
         for result in refused
         if result.rule not in NOT_CANDIDATE
     ]
     return "; ".join(parts)
+
+
+def _why_after(other: CandidateResult, best: CandidateResult) -> str:
+    """The first figure in which two candidates differ."""
+    for (name, worse), (_, better) in zip(other.scores, best.scores, strict=True):
+        if worse == better:
+            continue
+        if name == "penalty":
+            return f"it is {other.rule}" + (f", which weighs more than {best.rule}" if best.rule else "")
+        if name == "unanswered":
+            return f"it let {worse:g} offers pass, against {better:g}"
+        shown = "not measured" if worse == UNKNOWN_FIGURE and name in HIGHER_IS_BETTER else f"{worse:g}"
+        return f"{name.replace('_', ' ')} {shown} against {better:g}"
+    return "they are alike, and the name decides"

@@ -74,7 +74,7 @@ class HealthInput:
     since_ns: int
     """How long `previous` has stood."""
     restored: bool
-    """`previous` comes from the store, and nothing was heard since the start."""
+    """`previous` comes from the store, and no agent has reported since the start."""
     recovering: bool
     """The region was down, and has not been well for `stable_for_ns` since."""
     well_ns: int
@@ -108,9 +108,10 @@ def lost_after_ns(interval_ns: int) -> int:
 def judge(given: HealthInput) -> Judgement:
     """The verdict on one region."""
     suspect_ns = suspect_after_ns(given.report_interval_ns)
+    lost_ns = lost_after_ns(given.report_interval_ns)
     speaking = [a for a in given.agents if a.connected and not a.deaf and a.silence_ns < suspect_ns]
-    if given.restored and all(a.silence_ns < lost_after_ns(given.report_interval_ns) for a in given.agents):
-        left_ns = min((lost_after_ns(given.report_interval_ns) - a.silence_ns for a in given.agents), default=None)
+    if given.restored and given.agents and all(a.silence_ns < lost_ns for a in given.agents):
+        left_ns = min(lost_ns - a.silence_ns for a in given.agents)
         return Judgement(given.previous, given.previous_reason, ("as before the coordinator's start",), left_ns)
     if speaking:
         return _from_own_reports(given, speaking, suspect_ns)
@@ -120,27 +121,12 @@ def judge(given: HealthInput) -> Judgement:
 def _from_own_reports(given: HealthInput, speaking: list[AgentEvidence], suspect_ns: int) -> Judgement:
     """At least one agent is heard: what it says of its instances counts."""
     up = [a for a in speaking if a.state is ServiceState.UP]
-    down = [a for a in speaking if a.state is ServiceState.DOWN]
     evidence = tuple(_describe(agent) for agent in given.agents)
     recheck_ns = max(1, suspect_ns - max(a.silence_ns for a in speaking))
-    if not up and not down:
+    if not up and not any(a.state is ServiceState.DOWN for a in speaking):
         return _starting(given, evidence, recheck_ns)
     if len(up) < given.agents_healthy_min:
-        worst = (down or speaking)[0]
-        starting = len(speaking) - len(up) - len(down)
-        if starting and _may_settle(given):
-            return Judgement(
-                RegionStatus.SUSPECT,
-                f"{worst.agent}: {worst.reason or 'not up'}; {starting} more starting",
-                evidence,
-                recheck_ns,
-            )
-        need = (
-            "" if given.agents_healthy_min == 1 else f" ({len(up)} of {given.agents_healthy_min} agents needed are up)"
-        )
-        return Judgement(
-            RegionStatus.DOWN, f"{worst.agent}: {worst.reason or 'its instances are down'}{need}", evidence, recheck_ns
-        )
+        return _too_few(given, speaking, evidence, recheck_ns)
     blocked = _unreached_from_outside(given)
     if given.previous is RegionStatus.DOWN or given.recovering:
         left_ns = given.stable_for_ns - given.well_ns
@@ -161,14 +147,59 @@ def _from_own_reports(given: HealthInput, speaking: list[AgentEvidence], suspect
     return _healthy_or_degraded(given, up, evidence, recheck_ns)
 
 
+def _too_few(
+    given: HealthInput, speaking: list[AgentEvidence], evidence: tuple[str, ...], recheck_ns: int
+) -> Judgement:
+    """Agents are heard, and fewer of them than the policy asks for say that their instances are up."""
+    up = [a for a in speaking if a.state is ServiceState.UP]
+    down = [a for a in speaking if a.state is ServiceState.DOWN]
+    starting = len(speaking) - len(up) - len(down)
+    lost_ns = lost_after_ns(given.report_interval_ns)
+    # Silence is not death: an agent that restarts said of its instances what it said last.
+    absent = [
+        a for a in given.agents if a not in speaking and a.silence_ns < lost_ns and a.state is not ServiceState.DOWN
+    ]
+    need = f"{len(up)} of {given.agents_healthy_min} agents needed are up"
+    if down:
+        what = f"{down[0].agent}: {down[0].reason or 'its instances are down'}"
+        what += f" ({need})" if given.agents_healthy_min > 1 else ""
+    else:
+        what = need
+    hoped = len(up) + starting + len(absent)
+    unreached = _majority(given, lambda vote: not vote.target_agent) is False
+    if hoped >= given.agents_healthy_min and _may_settle(given) and not unreached:
+        waited = [f"{starting} more starting"] if starting else []
+        waited += [f"{', '.join(a.agent for a in absent)} not heard"] if absent else []
+        left_ns = min((lost_ns - a.silence_ns for a in absent), default=recheck_ns)
+        return Judgement(
+            RegionStatus.SUSPECT, f"{what}; {' and '.join(waited)}", evidence, max(1, min(recheck_ns, left_ns))
+        )
+    if not down and given.previous in (RegionStatus.UNKNOWN, RegionStatus.JOINING):
+        return Judgement(RegionStatus.JOINING, what, evidence, recheck_ns)
+    return Judgement(RegionStatus.DOWN, what, evidence, recheck_ns)
+
+
 def _healthy_or_degraded(
     given: HealthInput, up: list[AgentEvidence], evidence: tuple[str, ...], recheck_ns: int
 ) -> Judgement:
+    lost_ns = lost_after_ns(given.report_interval_ns)
     healthy = sum(a.healthy for a in up)
     total = sum(a.total for a in given.agents)
-    missing = [a.agent for a in given.agents if a not in up]
+    up_names = {a.agent for a in up}
+    missing = [a for a in given.agents if a.agent not in up_names]
+    if healthy >= total and missing and given.previous is RegionStatus.HEALTHY:
+        # After a start of the coordinator agents are heard one by one: those that it never heard are no news yet.
+        awaited = [a for a in missing if a.state is None and a.silence_ns < lost_ns]
+        if awaited == missing:
+            return Judgement(
+                RegionStatus.HEALTHY,
+                f"its probes pass; {', '.join(a.agent for a in missing)} has not reported yet",
+                evidence,
+                min(recheck_ns, *(lost_ns - a.silence_ns for a in missing)),
+            )
     if missing or healthy < total:
-        what = f"{healthy} of {total} instances are healthy" if healthy < total else f"{', '.join(missing)} not up"
+        names = ", ".join(a.agent for a in missing)
+        what = f"{healthy} of {total} instances are healthy" if healthy < total else f"{names} not up"
         return Judgement(RegionStatus.DEGRADED, what, evidence, recheck_ns)
     return Judgement(
         RegionStatus.HEALTHY,
@@ -211,7 +242,7 @@ def _from_silence(given: HealthInput) -> Judgement:
     reached = _majority(given, lambda vote: not vote.target_agent)
     if reached is None:
         reached = _majority(given, lambda vote: bool(vote.target_agent))
-    gone = not any(a.connected for a in given.agents)
+    gone = not any(a.connected and not a.deaf for a in given.agents)
     recheck_ns = max(
         1, min(n for n in (suspect_ns - silence_ns, lost_ns - silence_ns, given.report_interval_ns) if n > 0)
     )
@@ -243,18 +274,30 @@ def _from_silence(given: HealthInput) -> Judgement:
         )
     return Judgement(
         RegionStatus.SUSPECT,
-        "no agent of it is heard" if not gone else "its last session has ended",
+        _why_silent(given),
         evidence,
         recheck_ns,
     )
 
 
+def _why_silent(given: HealthInput) -> str:
+    if any(a.connected and a.deaf for a in given.agents):
+        return "its agents report, but do not hear the coordinator"
+    if any(a.connected for a in given.agents):
+        return "no agent of it is heard"
+    return "its last session has ended"
+
+
+def _fresh_votes(given: HealthInput) -> list[Vote]:
+    limit_ns = max(int(given.report_interval_ns * VOTE_AGE_INTERVALS), VOTE_AGE_NS_MIN)
+    return [vote for vote in given.votes if vote.age_ns <= limit_ns]
+
+
 def _majority(given: HealthInput, counts: Callable[[Vote], bool]) -> bool | None:
     """Whether most observing regions reach the region; None: no fresh vote. A tie counts as reached."""
-    limit_ns = max(int(given.report_interval_ns * VOTE_AGE_INTERVALS), VOTE_AGE_NS_MIN)
     by_region: dict[str, list[bool]] = defaultdict(list)
-    for vote in given.votes:
-        if counts(vote) and vote.age_ns <= limit_ns:
+    for vote in _fresh_votes(given):
+        if counts(vote):
             by_region[vote.observer_region].append(vote.reachable)
     if not by_region:
         return None
@@ -264,7 +307,7 @@ def _majority(given: HealthInput, counts: Callable[[Vote], bool]) -> bool | None
 
 def _unreached_from_outside(given: HealthInput) -> tuple[str, ...]:
     """Evidence that the way in is broken: at least two other regions look at the endpoint and most do not reach it."""
-    looking = {vote.observer_region for vote in given.votes if not vote.target_agent}
+    looking = {vote.observer_region for vote in _fresh_votes(given) if not vote.target_agent}
     if len(looking) < 2 or _majority(given, lambda vote: not vote.target_agent) is not False:
         return ()
     return _describe_votes(given)
@@ -284,5 +327,5 @@ def _describe(agent: AgentEvidence) -> str:
 def _describe_votes(given: HealthInput) -> tuple[str, ...]:
     return tuple(
         f"{vote.observer} {'reaches' if vote.reachable else 'does not reach'} {vote.target_agent or 'its endpoint'}"
-        for vote in given.votes
+        for vote in _fresh_votes(given)
     )

@@ -74,7 +74,6 @@ def open_session(state: State, turn: Turn, number: int, hello: Hello) -> None:
     state.sessions[number] = session
     agent.session = session
     agent.seen_ns = turn.now.mono_ns
-    region.restored = False
     lineage.check(state, turn, session, hello.lineage, hello.heard_epoch)
     turn.send(number, lineage.welcome(state, session))
     turn.send(number, directory(state, session.region))
@@ -180,6 +179,7 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
     lineage.check(state, turn, session, report.lineage, report.heard_epoch)
     authority.on_report(state, turn, session, report)
     region = state.regions[session.region]
+    region.restored = False
     if (
         last is None
         or before is None

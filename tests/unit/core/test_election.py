@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy_coordinator.core.election import CandidateInput, ElectionInput, rank
+from primacy_coordinator.core.election import RULES, CandidateInput, ElectionInput, rank
 from primacy_coordinator.core.model import ElectionStrategy, RegionStatus
 from primacy_wire.messages import Load
 
@@ -40,13 +41,18 @@ CANDIDATES = st.lists(
     max_size=6,
     unique_by=lambda c: c.region,
 )
+SHARES = st.floats(0, 1) | st.sampled_from([1.7e308, 5e-324])
+"""Every share that a policy may name, the largest and the smallest too."""
 ELECTIONS = st.builds(
     ElectionInput,
     strategy=st.sampled_from(ElectionStrategy),
     serving=st.booleans(),
     candidates=CANDIDATES.map(tuple),
-    client_traffic=st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1)), max_size=3).map(tuple),
+    client_traffic=st.lists(st.tuples(st.sampled_from("abc"), SHARES), max_size=3).map(tuple),
     target=st.sampled_from(["", "", "a"]),
+    exclude=st.sampled_from([(), ("b",)]),
+    override_rules=st.lists(st.sampled_from(sorted(RULES)), max_size=2).map(tuple),
+    forced=st.booleans(),
 )
 
 
@@ -60,10 +66,14 @@ def test_the_ranking_is_total_and_does_not_depend_on_order(given_: ElectionInput
     ranks = [c.rank for c in result.candidates if c.rank]
     assert ranks == list(range(1, len(ranks) + 1))
     assert all(c.rank or c.rule for c in result.candidates), "whoever is refused is told by which rule"
+    assert all(math.isfinite(value) for c in result.candidates for _, value in c.scores)
+    assert result.winner in {"", *(c.region for c in result.candidates[:1] if c.rank)}
+    assert all(c.region in result.explanation for c in result.candidates if c.rank), "everybody's place is explained"
 
 
 @given(ELECTIONS)
 def test_nobody_wins_who_is_down_or_cannot_be_heard(given_: ElectionInput) -> None:
+    given_ = replace(given_, override_rules=tuple(set(given_.override_rules) - {"DOWN", "UNKNOWN", "JOINING"}))
     winner = {c.region: c for c in given_.candidates}.get(rank(given_).winner)
     if winner is not None:
         assert winner.heard and winner.status not in (RegionStatus.DOWN, RegionStatus.UNKNOWN, RegionStatus.JOINING)
@@ -76,7 +86,7 @@ def test_without_an_active_region_soft_rules_refuse_nobody(given_: ElectionInput
         for c in given_.candidates
         if c.heard and c.status not in (RegionStatus.DOWN, RegionStatus.UNKNOWN, RegionStatus.JOINING)
     ]
-    result = rank(replace(given_, serving=False, target=""))
+    result = rank(replace(given_, serving=False, target="", exclude=(), override_rules=()))
     assert bool(result.winner) == bool(able)
 
 
@@ -112,3 +122,45 @@ def test_ties_go_to_priority_then_name() -> None:
 
 def test_a_region_that_let_an_offer_pass_comes_after_those_that_did_not() -> None:
     assert elect(candidate("a", priority=500, unanswered=1), candidate("b")).winner == "b"
+
+
+def test_passing_a_rule_lets_a_region_in_but_does_not_put_it_first() -> None:
+    dead, well = candidate("a", RegionStatus.DOWN, priority=500), candidate("b")
+    both = elect(dead, well, override_rules=("DOWN",))
+    assert [(c.region, c.rule) for c in both.candidates] == [("b", ""), ("a", "DOWN")]
+    asked = elect(dead, well, override_rules=("DOWN",), target="a")
+    assert asked.winner == "a" and "the operator passed that rule" in asked.explanation
+
+
+def test_a_capacity_that_nobody_knows_comes_last() -> None:
+    full = candidate("full", capacity=100.0, priority=1, load=Load(utilisation=1.5))
+    unknown = candidate("unknown", capacity=0.0, priority=500)
+    assert elect(full, unknown, strategy=ElectionStrategy.CAPACITY).winner == "full"
+
+
+def test_a_region_without_a_measure_of_its_use_counts_by_its_requests() -> None:
+    busy = candidate("busy", capacity=1000.0, load=Load(request_rate=900.0))
+    half = candidate("half", capacity=500.0, load=Load(utilisation=0.5))
+    assert elect(busy, half, strategy=ElectionStrategy.CAPACITY).winner == "half"
+
+
+def test_a_past_that_nobody_knows_is_worse_than_a_bad_one() -> None:
+    bad, unknown = candidate("bad", availability=0.0, priority=1), candidate("unknown", availability=-1.0)
+    result = elect(bad, unknown, strategy=ElectionStrategy.HEALTH)
+    assert result.winner == "bad" and "availability not measured against 0" in result.explanation
+
+
+@pytest.mark.parametrize(
+    ("other", "strategy", "why"),
+    [
+        (candidate("b", priority=90), ElectionStrategy.PRIORITY, "priority 90 against 100"),
+        (candidate("b"), ElectionStrategy.PRIORITY, "they are alike, and the name decides"),
+        (candidate("b", RegionStatus.SUSPECT, priority=500), ElectionStrategy.PRIORITY, "it is SUSPECT"),
+        (candidate("b", unanswered=2), ElectionStrategy.PRIORITY, "it let 2 offers pass, against 0"),
+        (candidate("b", rtts=(("a", 3_000_000_000),)), ElectionStrategy.LATENCY, "mean rtt ms 1500 against 500"),
+        (candidate("b", capacity=10.0), ElectionStrategy.CAPACITY, "headroom 10 against 100"),
+    ],
+)
+def test_the_explanation_names_what_decided(other: CandidateInput, strategy: ElectionStrategy, why: str) -> None:
+    explanation = elect(candidate("a"), other, strategy=strategy).explanation
+    assert f"b comes after it: {why}" in explanation

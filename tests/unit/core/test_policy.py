@@ -6,9 +6,11 @@ import math
 from dataclasses import replace
 
 import pytest
-from primacy_coordinator.core.model import Policy
+from hypothesis import given
+from hypothesis import strategies as st
+from primacy_coordinator.core.model import TTL_NS_MAX, TTL_NS_MIN, Policy, margin_down
 from primacy_coordinator.core.policy import check_policy, worst_case_failover_ns
-from primacy_wire.instant import SECOND_NS
+from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 
 
 def test_the_default_policy_fits() -> None:
@@ -22,6 +24,7 @@ def test_the_default_policy_fits() -> None:
         ({"lease_ttl_ns": 61 * SECOND_NS}, "leaseTtl"),
         ({"report_interval_ns": 0}, "reportInterval"),
         ({"lease_ttl_ns": 2 * SECOND_NS}, "reportInterval"),
+        ({"lease_ttl_ns": 60 * SECOND_NS, "report_interval_ns": 11 * SECOND_NS}, "reportInterval"),
         ({"drift_ppm": 100_001}, "driftBound"),
         ({"grace_ns": -1}, "grace"),
         ({"switchover_timeout_ns": 0}, "switchoverTimeout"),
@@ -37,6 +40,14 @@ def test_the_default_policy_fits() -> None:
 def test_what_does_not_fit_is_named(values: dict[str, object], path: str) -> None:
     problems = check_policy(replace(Policy(), **values))  # type: ignore[arg-type]
     assert path in [where for where, _ in problems]
+
+
+@given(st.integers(TTL_NS_MIN, TTL_NS_MAX), st.integers(0, 20 * SECOND_NS), st.integers(0, 100_000))
+def test_under_a_policy_that_fits_a_lease_survives_a_lost_report(ttl_ns: int, interval_ns: int, drift: int) -> None:
+    policy = Policy(lease_ttl_ns=ttl_ns, report_interval_ns=interval_ns, drift_ppm=drift)
+    if not check_policy(policy):
+        round_trip_ns = 100 * MILLISECOND_NS
+        assert 2 * interval_ns + round_trip_ns < margin_down(ttl_ns, drift)
 
 
 def test_the_worst_case_is_the_lease_and_then_the_grace() -> None:
