@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING
 
 from primacy_agent.core import lease as core
 from primacy_agent.core.lease import LeaseHolder, Memory
-from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
-from primacy_wire.messages import Answer, Load, Offer, PeerSight, RegionSpec, ServiceHealth, ServiceState, ToAgent
+from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
+from primacy_wire.messages import (
+    Accept,
+    Answer,
+    FromAgent,
+    Load,
+    Offer,
+    PeerSight,
+    RegionSpec,
+    ServiceHealth,
+    ServiceState,
+    ToAgent,
+)
 
 from tests.simulation.world.clock import Clock
 
@@ -54,7 +65,7 @@ class Life:
         self.world.after(self.world.draw.randint(0, SECOND_NS), self.name, self._connect)
         self.world.after(self.world.draw.randint(0, SECOND_NS), self.name, self._tick)
 
-    def now(self) -> core.Now:
+    def now(self) -> Now:
         return self.machine.clock.now(self.world.time_ns)
 
     def run(self, work: object, *values: object) -> None:
@@ -138,7 +149,7 @@ class Life:
                     self._writing.append(effect)
                     self._write()
                 case core.Send(message):
-                    self.world.to_coordinator(self, self.connection, message)
+                    self._say(message)
                 case core.ReportSoon():
                     if self.connection:
                         self.report()
@@ -147,6 +158,12 @@ class Life:
         if frozen and isinstance(event, core.TimePassed) and self.holder._freeze is None:
             self.world.count("freeze ended by itself")
         self.world.check_active(self.name)
+
+    def _say(self, message: FromAgent) -> None:
+        """I7: nothing is accepted that the disk does not know."""
+        if isinstance(message, Accept) and message.epoch > self.machine.memory.accepted_epoch:
+            self.world.fail("I7", f"{self.name} accepts epoch {message.epoch} before it is durable")
+        self.world.to_coordinator(self, self.connection, message)
 
     def _write(self) -> None:
         if not self._busy and self._writing:
@@ -162,6 +179,6 @@ class Life:
         assert isinstance(head, core.Persist)
         self.machine.memory = head.memory
         while self._writing and isinstance(self._writing[0], core.Send):
-            self.world.to_coordinator(self, self.connection, self._writing.pop(0).message)  # type: ignore[union-attr]
+            self._say(self._writing.pop(0).message)  # type: ignore[union-attr]
         self.post(core.Durable(head.batch))
         self._write()

@@ -10,7 +10,7 @@ from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import LeasePhase, LeaseRecord, Loaded, Record
 from primacy_coordinator.core.views import MovePlan
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
-from primacy_wire.messages import Answer, FromAgent, Hello, Offer, Release, WeightsUpdate, Welcome
+from primacy_wire.messages import Answer, FromAgent, Hello, Offer, Release, Report, WeightsUpdate, Welcome
 
 from tests.simulation.world.clock import Clock
 
@@ -70,6 +70,10 @@ class Coordinator:
         self._pending: list[effects.Persist] = []
         self._writing = False
         self._timer_ns = 0
+        self._fresh: tuple[Record | effects.Drop, ...] = ()
+        """What the step whose effects are being performed has decided."""
+        self.heard_epoch = 0
+        """The highest epoch that any agent named to this process."""
 
     def now(self) -> Now:
         return self.clock.now(self.world.time_ns)
@@ -81,11 +85,13 @@ class Coordinator:
         self.disk.runs.append(run)
         self._load(run)
         self.world.count("coordinator start")
+        self.world.note(NAME, f"{run} begins on {self.disk.store_id}, {self.disk.lease}")
 
     def _load(self, run: str) -> None:
         self.run_id = run
         self.generation += 1
         self._queue, self._pending, self._writing = [], [], False
+        self.heard_epoch = 0
         loaded = Loaded(
             self.disk.store_id, run, frozenset(self.disk.runs), len(self.disk.runs), tuple(self.disk.records.values())
         )
@@ -94,12 +100,13 @@ class Coordinator:
             self.world.count("restart wait")
         self._push(self.group.start(self.now()))
         for number, hello in list(self.hellos.items()):
-            self.post(events.SessionOpened(number, hello))
+            self._open(number, hello)
         self._arm(self.generation)
         self.world.after(SECOND_NS, NAME, self._sweep, self.generation)
 
     def crash(self) -> None:
         """Pending batches may or may not have reached the disk; none of it was told."""
+        self.world.note(NAME, f"{self.run_id} crashes")
         for persist in self._pending:
             if self.world.draw.random() < 0.5:
                 break
@@ -153,13 +160,19 @@ class Coordinator:
             self.sessions[number] = life
             self.hellos[number] = message
             self.heard_ns[number] = self.world.time_ns
-            self.post(events.SessionOpened(number, message))
+            self._open(number, message)
         elif number in self.sessions:
             self.heard_ns[number] = self.world.time_ns
+            if isinstance(message, Report):
+                self.heard_epoch = max(self.heard_epoch, message.heard_epoch)
             self.post(events.Heard(number, message))
         else:
             # A stream that this process does not know: the agent learns that it is gone.
             self.world.to_agent_close(life, number, "unknown stream", superseded=False)
+
+    def _open(self, number: int, hello: Hello) -> None:
+        self.heard_epoch = max(self.heard_epoch, hello.heard_epoch)
+        self.post(events.SessionOpened(number, hello))
 
     def drop_session(self, number: int) -> None:
         self.sessions.pop(number, None)
@@ -200,8 +213,11 @@ class Coordinator:
     # ---- effects
 
     def _push(self, found: tuple[effects.Effect, ...]) -> None:
+        self._fresh = ()
         for effect in found:
             if isinstance(effect, effects.Persist):
+                self._check_decided(effect)
+                self._fresh = effect.writes
                 self._queue.append(effect)
                 self._pending.append(effect)
                 self._write()
@@ -257,6 +273,25 @@ class Coordinator:
             case _:
                 pass
 
+    def _leases(self) -> list[LeaseRecord]:
+        """Every lease record that a crash may leave on the disk: what is there, and what is on its way, in order."""
+        pending = [w for p in self._pending for w in p.writes if isinstance(w, LeaseRecord)]
+        return [self.disk.lease, *pending]
+
+    def _check_decided(self, persist: effects.Persist) -> None:
+        """I2: epochs grow, have one holder each, and are above whatever any agent named."""
+        before = self._leases()[-1]
+        for lease in persist.writes:
+            if not isinstance(lease, LeaseRecord):
+                continue
+            if lease.epoch < before.epoch or lease.revision <= before.revision:
+                self.world.fail("I2", f"{lease} after {before}")
+            if lease.epoch == before.epoch and lease.holder != before.holder:
+                self.world.fail("I2", f"epoch {lease.epoch} goes from {before.holder} to {lease.holder}")
+            if lease.epoch > before.epoch and lease.holder and lease.epoch <= self.heard_epoch:
+                self.world.fail("I2", f"epoch {lease.epoch} is granted, an agent spoke of {self.heard_epoch}")
+            before = lease
+
     def _check_told(self, life: Life, message: object) -> None:
         """I7: nothing is told that a restart could un-decide. I8: no row sends everything to nowhere."""
         lease = self.disk.lease
@@ -264,12 +299,17 @@ class Coordinator:
         match message:
             case Answer() | Welcome() if message.epoch > lease.epoch:
                 fail("I7", f"epoch {message.epoch} told, {lease.epoch} durable")
-            case Answer() if message.renews and (message.ttl_ns > lease.ttl_ns or message.epoch != lease.epoch):
-                fail("I7", f"renewal {message} beyond {lease}")
+            case Answer() if message.renews:
+                for other in self._leases():
+                    # In the step that decides its end the answer may come first: it is counted, hence waited for.
+                    released = other.phase is LeasePhase.RELEASING and other not in self._fresh
+                    ends = other.epoch != message.epoch or released
+                    if ends or message.ttl_ns > other.ttl_ns:
+                        fail("I7", f"renewal {message} beyond {other}, which a crash may leave on the disk")
             case Offer() if (message.epoch, life.machine.region) != (lease.epoch, lease.holder):
                 fail("I7", f"offer of {message.epoch} to {life.machine.region}, durable {lease}")
-            case Offer() if message.ttl_ns > lease.ttl_ns:
-                fail("I7", f"offer with a TTL beyond {lease}")
+            case Offer() if message.ttl_ns > min(other.ttl_ns for other in self._leases()):
+                fail("I7", f"offer with a TTL beyond {self._leases()}")
             case Release() if message.epoch == lease.epoch and lease.phase is not LeasePhase.RELEASING:
                 fail("I7", f"release of {message.epoch}, durable {lease}")
             case WeightsUpdate():

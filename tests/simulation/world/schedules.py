@@ -11,7 +11,13 @@ from tests.simulation.world.network import FAIR, Weather
 from tests.simulation.world.world import Options, World
 
 ALL = ("cut", "pause", "restart", "twin", "crash", "health", "move", "ttl", "wall", "store", "late", "leave")
-LAYOUTS = ({"ap": 1, "eu": 1, "us": 1}, {"ap": 2, "eu": 1, "us": 1}, {"ap": 2, "eu": 2}, {"ap": 1, "eu": 1})
+LAYOUTS = (
+    {"ap": 1, "eu": 1, "us": 1},
+    {"ap": 2, "eu": 1, "us": 1},
+    {"ap": 2, "eu": 2},
+    {"ap": 1, "eu": 1},
+    {"ap": 1, "eu": 2, "sa": 1, "us": 1},
+)
 
 
 def options_of(seed: int) -> Options:

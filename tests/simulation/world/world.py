@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from primacy_agent.core.lease import ReleaseNow
+from primacy_agent.core.lease import ActiveView, ReleaseNow
 from primacy_coordinator.core import events
 from primacy_coordinator.core.effects import Journal
 from primacy_coordinator.core.model import Policy, PolicyRecord
@@ -20,11 +19,15 @@ from tests.simulation.world.agents import Life, Machine
 from tests.simulation.world.clock import Clock
 from tests.simulation.world.coordinator import NAME, Coordinator, Disk
 from tests.simulation.world.network import FAIR, Network, Weather
+from tests.simulation.world.telling import brief
 
 DRIFT_PPM = 100_000
 """Ten times the product's bound, so that a forgotten margin shows."""
 TTLS_NS = (5 * SECOND_NS, 4 * SECOND_NS, 12 * SECOND_NS)
-TRACE_KEPT = 400
+TRACE_KEPT = 120
+SETTLED_NS_MAX = 60 * SECOND_NS
+"""Within so long after the healing one region is active; a doubt about the store has its own wait before that."""
+DOUBTS_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,25 @@ class Options:
     slow_disk: float = 0.02
     drift_ppm: int = DRIFT_PPM
     grace_ns: int = SECOND_NS
+    trace_kept: int | None = TRACE_KEPT
+    """How many lines of the trace a failure prints; None: all."""
 
 
 class Broken(AssertionError):
     """An invariant does not hold. The message has the seed and the way there."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+def is_believed(view: ActiveView, life: Life) -> bool:
+    """Whether a service that was told of this life's lease may act on it: it compares BOOTTIME with the deadline."""
+    return view.remaining_ns > 0 or view.deadline_mono_ns > life.now().mono_ns
+
+
+def _links(cuts: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{source} -> {target}" for source, target in sorted(cuts))
 
 
 class World:
@@ -53,8 +71,7 @@ class World:
         self.draw = random.Random(seed)
         self.time_ns = 0
         self.counts: Counter[str] = Counter()
-        self.trace: list[str] = []
-        self.digest = hashlib.sha256()
+        self.trace: deque[str] = deque(maxlen=options.trace_kept)
         self._heap: list[tuple[int, int, str, Callable[..., None], tuple[object, ...]]] = []
         self._order = 0
         self._numbers = 0
@@ -79,13 +96,15 @@ class World:
         self.ghosts: list[Life] = []
         self.coordinator = Coordinator(self, self._clock(), Disk("store-0"))
         self.backup: Disk | None = None
-        self.restored = False
+        self.forgotten_above: int | None = None
+        """Epochs above this one were forgotten with a store: until an agent speaks of them they may come again."""
         self.granted: dict[int, str] = {}
         self.late_ns = 0
+        self._last_active: dict[str, int] = {}
 
     def _clock(self) -> Clock:
-        bound = self.options.drift_ppm // 2 * 19 // 20
-        # Rates relative to each other stay within the bound: each is within half of it around the world's.
+        # Each rate is within the bound of the world's, and often at it: then no margin is to spare on either side.
+        bound = self.options.drift_ppm - 1
         rate = self.draw.choice([-bound, bound, self.draw.randint(-bound, bound)])
         return Clock(rate, self.draw.randint(0, 10**15), 1_700_000_000 * SECOND_NS + self.draw.randint(0, 10**12))
 
@@ -129,14 +148,16 @@ class World:
     def boot(self, machine: Machine) -> Life:
         life = Life(self, machine, self.next_connection())
         self.lives.append(life)
+        self.note(life.name, f"{life.incarnation} begins")
         life.begin()
         return life
 
     def kill(self, life: Life) -> None:
         """The process is gone; what it told its service lives on until the lease that it told of ends."""
         life.dead = True
+        self.note(life.name, f"{life.incarnation} is killed")
         self.lives.remove(life)
-        if life.holder.active(life.now()).remaining_ns > 0:
+        if is_believed(life.holder.active(life.now()), life):
             self.count("ghost")
             self.ghosts.append(life)
         number = life.connection
@@ -159,7 +180,7 @@ class World:
             self.after(delay_ns, NAME, self._arrive, life, connection, message)
 
     def _arrive(self, life: Life, connection: int, message: FromAgent) -> None:
-        self.note(f"{life.name} -> coordinator", message)
+        self.note(f"{life.name} -> coordinator", brief(message))
         self.coordinator.receive(life, connection, message)
 
     def to_agent(self, life: Life, message: ToAgent) -> None:
@@ -167,9 +188,9 @@ class World:
             self.after(delay_ns, life.name, self._deliver, life, message)
 
     def _deliver(self, life: Life, message: ToAgent) -> None:
-        self.note(f"coordinator -> {life.name}", message)
+        self.note(f"coordinator -> {life.name}", brief(message))
         # A late message may meet the agent's next life: it must know that it is not meant.
-        targets = [other for other in self.lives if other.machine is life.machine]
+        targets = [other for other in self.lives if other.name == life.name]
         for target in targets or [life]:
             target.receive(message)
 
@@ -184,29 +205,32 @@ class World:
     # ---- what is checked
 
     def check_active(self, cause: str) -> None:
-        """I1: no two regions are active, each by its own clock."""
+        """I1: no two regions are active, each by its own clock; steps of the wall clock excuse nothing."""
         active: dict[str, int] = {}
         for life in [*self.lives, *self.ghosts]:
             view = life.holder.active(life.now())
-            if view.remaining_ns > 0:
+            if is_believed(view, life):
+                if view.epoch > life.machine.memory.accepted_epoch:
+                    self.fail("I7", f"{life.name} holds epoch {view.epoch}, and its disk does not know")
                 active[life.machine.region] = view.epoch
                 owner = self.granted.setdefault(view.epoch, life.machine.region)
-                if owner != life.machine.region and not self.restored:
+                again = self.forgotten_above is not None and view.epoch > self.forgotten_above
+                if owner != life.machine.region and not again:
                     self.fail("I2", f"epoch {view.epoch} belongs to {owner} and to {life.machine.region}")
-        self.ghosts = [g for g in self.ghosts if g.holder.active(g.now()).remaining_ns > 0]
+        self.ghosts = [g for g in self.ghosts if is_believed(g.holder.active(g.now()), g)]
+        if active != self._last_active:
+            self._last_active = active
+            self.note("ACTIVE", ", ".join(f"{region} epoch {epoch}" for region, epoch in active.items()) or "nobody")
         if len(active) > 1:
             self.fail("I1", f"{active} after {cause}")
 
     def fail(self, name: str, what: str) -> None:
-        tail = "\n".join(self.trace[-60:])
-        raise Broken(f"{name} is broken in seed {self.seed} at {self.time_ns / 1e9:.3f} s: {what}\n{tail}")
+        """Give up, with the way there: the message's first line says what, the rest is the trace."""
+        head = f"{name} is broken in seed {self.seed} at {self.time_ns / SECOND_NS:.3f} s: {what}"
+        raise Broken(name, "\n".join([head, *self.trace]))
 
     def note(self, who: str, what: object) -> None:
-        line = f"{self.time_ns / 1e9:10.3f} {who}: {what}"
-        self.digest.update(line.encode())
-        self.trace.append(line)
-        if len(self.trace) > 2 * TRACE_KEPT:
-            del self.trace[:TRACE_KEPT]
+        self.trace.append(f"{self.time_ns / SECOND_NS:10.4f} {who:>22}  {what}")
 
     def journal(self, entry: Journal) -> None:
         self.count(entry.kind)
@@ -243,20 +267,25 @@ class World:
             cuts |= {(m.key, o.key) for m in machines for o in self.machines if o.region != m.region}
         self.count("one-way cut" if len(ways) == 1 else "cut")
         self.network.cuts |= cuts
+        self.note("fault", f"cut {_links(cuts)}")
         self.after(self.draw.randint(SECOND_NS, 20 * SECOND_NS), "fault", self._mend, frozenset(cuts))
 
     def _mend(self, cuts: frozenset[tuple[str, str]]) -> None:
         self.network.cuts -= cuts
+        self.note("fault", f"mended {_links(cuts)}")
 
     def fault_pause(self) -> None:
         length_ns = self.draw.randint(SECOND_NS // 2, 15 * SECOND_NS)
         if self.draw.random() < 0.3 and self.coordinator.group is not None:
             self.count("coordinator pause")
+            self.note("fault", f"the coordinator stands still for {length_ns / SECOND_NS:.1f} s")
             self.coordinator.paused_since = self.coordinator.paused_since or self.time_ns
             self.coordinator.paused_until = self.time_ns + length_ns
         elif self.lives:
             self.count("agent pause")
-            self.draw.choice(self.lives).paused_until = self.time_ns + length_ns
+            life = self.draw.choice(self.lives)
+            life.paused_until = self.time_ns + length_ns
+            self.note("fault", f"{life.name} {life.incarnation} stands still for {length_ns / SECOND_NS:.1f} s")
 
     def fault_restart(self) -> None:
         if not self.lives:
@@ -267,7 +296,7 @@ class World:
         self.after(self.draw.randint(0, 6 * SECOND_NS), life.name, self._reboot, life.machine)
 
     def _reboot(self, machine: Machine) -> None:
-        if not any(life.machine is machine for life in self.lives):
+        if not any(life.name == machine.key for life in self.lives):
             self.boot(machine)
 
     def fault_leave(self) -> None:
@@ -278,10 +307,13 @@ class World:
             life.run(life.post, ReleaseNow("it leaves"))
 
     def fault_twin(self) -> None:
-        """Two processes with one identity, from one copied folder."""
+        """Somebody copies a machine, state folder and all: two processes with one identity, each on its own clock."""
         if self.lives:
             self.count("twin")
-            self.boot(self.draw.choice(self.lives).machine)
+            original = self.draw.choice(self.lives).machine
+            copy = Machine(original.region, original.agent, self._clock())
+            copy.memory = original.memory
+            self.boot(copy)
 
     def fault_crash(self) -> None:
         if self.coordinator.group is not None:
@@ -326,7 +358,6 @@ class World:
             self.backup = self.coordinator.disk.copy()
             return
         self.coordinator.crash()
-        self.restored = True
         if what < 0.8:
             self.count("store put back")
             self.coordinator.disk = self.backup.copy()
@@ -334,7 +365,14 @@ class World:
             self.count("store lost")
             self.coordinator.disk = Disk(f"store-{self.next_connection()}")
             self.coordinator.disk.apply((PolicyRecord(self.policy),))
+        known = self.coordinator.disk.lease.epoch
+        self.forgotten_above = known if self.forgotten_above is None else min(known, self.forgotten_above)
         self.after(self.draw.randint(0, 8 * SECOND_NS), NAME, self._restart_coordinator)
+        self.after(self.draw.randint(0, 80 * SECOND_NS), "fault", self._recover)
+
+    def _recover(self) -> None:
+        """The operator has had enough, whoever is missing."""
+        self.coordinator.ask(events.Recover(0, confirm=True, owner="ops"))
 
     # ---- the end
 
@@ -352,14 +390,15 @@ class World:
         for machine in self.machines:
             machine.healthy = True
         for machine in self.machines:
-            alive = [life for life in self.lives if life.machine is machine and not life.holder.superseded]
+            alive = [life for life in self.lives if life.name == machine.key and not life.holder.superseded]
             if machine is not self.late and not alive:
                 self.boot(machine)
         self._restart_coordinator()
 
     def expect_settled(self) -> None:
         """Liveness: one region becomes active, the coordinator agrees, and it stays so."""
-        end_ns = self.time_ns + 60 * SECOND_NS
+        end_ns = self.time_ns + SETTLED_NS_MAX
+        doubts: set[str] = set()
         # What was sent before the healing may still be on its way, and may raise a doubt.
         self.run_for(max(3 * SECOND_NS, self.late_ns))
         while not self._is_settled():
@@ -369,9 +408,12 @@ class World:
             group = self.coordinator.group
             assert group is not None
             plan = group.recovery_plan(self.coordinator.now())
-            if plan.needed and not plan.confirmed:
-                self.coordinator.ask(events.Recover(0, confirm=True, owner="ops"))
-                end_ns += 75 * SECOND_NS
+            if plan.needed:
+                if not plan.confirmed:
+                    self.coordinator.ask(events.Recover(0, confirm=True, owner="ops"))
+                if plan.reason not in doubts and len(doubts) < DOUBTS_MAX:
+                    doubts.add(plan.reason)
+                    end_ns = self.time_ns + 5 * plan.wait_ns // 4 + SETTLED_NS_MAX
         self.run_for(10 * SECOND_NS)
         if not self._is_settled():
             self.fail("liveness", f"not stable: {self.active()} active, coordinator says {self.known()}")
