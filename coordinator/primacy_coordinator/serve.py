@@ -133,6 +133,8 @@ async def _serve(settings: Settings) -> None:
         await server.start()
         await health.set_serving(True)
         serving = asyncio.create_task(web.serve()) if web is not None else None
+        if serving is not None:
+            serving.add_done_callback(_say_why)
         reloader = _Reloader(settings, coordinator)
         loop.add_signal_handler(signal.SIGHUP, reloader.ask)
         logger.info(
@@ -145,7 +147,7 @@ async def _serve(settings: Settings) -> None:
         await coordinator.close()
         if web is not None and serving is not None:
             web.stop()
-            await serving
+            await asyncio.wait([serving])
         await server.stop(STOP_SECONDS_MAX)
 
 
@@ -158,6 +160,13 @@ def _add_services(server: grpc.aio.Server, coordinator: Coordinator, build: str)
     region_grpc.add_RegionServiceServicer_to_server(RegionService(calls), server)
     routing_grpc.add_RoutingServiceServicer_to_server(RoutingService(calls, random.Random()), server)
     status_grpc.add_StatusServiceServicer_to_server(StatusService(calls, build), server)
+
+
+def _say_why(serving: asyncio.Task[None]) -> None:
+    """Authority does not hang on the HTTP port, but its end must not go unseen."""
+    error = None if serving.cancelled() else serving.exception()
+    if error is not None:
+        logger.error("the HTTP port is served no more", exc_info=error)
 
 
 def _with_port(address: str, port: int) -> str:

@@ -25,7 +25,7 @@ from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
 from primacy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from primacy.v1.region_service_pb2_grpc import RegionServiceStub
 from primacy.v1.status_service_pb2_grpc import StatusServiceStub
-from primacy_wire.channel import make_channel
+from primacy_wire.channel import ClientTls, make_channel
 
 from tests.integration.coordinators import CoordinatorProcess, HandAgent, until
 
@@ -345,3 +345,33 @@ async def test_a_full_disk_costs_no_lease(make: Make, quick: tuple[str, str], tm
 def health(address: str) -> bytes:
     with urllib.request.urlopen(f"http://{address}/healthz", timeout=5) as reply:
         return bytes(reply.read())
+
+
+async def test_tls_serves_those_who_trust_it_alone(make: Make, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    process = make("--set", f"tls.certificate={certificate}", "--set", f"tls.key={key}")
+    process.spawn()
+    async with make_channel(process.grpc, ClientTls(str(certificate))) as channel:
+        stub: Any = ElectionServiceStub(channel)
+        reply = await stub.GetActiveRegion(election.GetActiveRegionRequest(), wait_for_ready=True, timeout=20)
+        assert reply.group == "default"
+    async with make_channel(process.grpc) as channel:
+        stub = ElectionServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetActiveRegion(election.GetActiveRegionRequest(), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_tls_files_that_cannot_be_read(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent.pem")
+    flags = "--set", f"tls.certificate={absent}", "--set", f"tls.key={absent}"
+    assert absent in refuses("--data-dir", str(tmp_path / "state"), *ports(), *flags)

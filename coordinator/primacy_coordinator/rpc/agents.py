@@ -12,13 +12,14 @@ from grpc_status import rpc_status
 from primacy.v1 import agent_service_pb2 as pb
 from primacy.v1.agent_service_pb2_grpc import AgentServiceServicer
 from primacy_wire.errors import BadField, InvalidRequest, Unavailable
-from primacy_wire.messages import Hello, ToAgent
+from primacy_wire.messages import Directory, Hello, ToAgent, WeightsUpdate
 from primacy_wire.rpc_errors import to_status
 from primacy_wire.session_codec import from_agent_from_proto, to_agent_to_proto
 
 from primacy_coordinator.core.effects import CloseSession
 from primacy_coordinator.rpc.calls import Calls, Context
-from primacy_coordinator.rpc.refusals import close_error
+from primacy_coordinator.rpc.refusals import close_error, shell_error
+from primacy_coordinator.shell.runner import ShellError
 from primacy_coordinator.shell.sessions import StreamClosed
 
 logger = logging.getLogger(__name__)
@@ -29,9 +30,15 @@ ABORT_SECONDS_MAX = 5
 """How long the transport may take to end a stream whose agent does not read."""
 
 
+SHARED = frozenset({WeightsUpdate, Directory})
+SHARED_COUNT_MAX = 64
+"""Messages kept rendered: the rows and the directory of so many regions."""
+
+
 class AgentService(AgentServiceServicer):
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        self._shared = _Shared()
 
     async def Session(  # type: ignore[override]  # the stubs know generators only; this one writes by its context
         self,
@@ -41,7 +48,10 @@ class AgentService(AgentServiceServicer):
         """One life of one agent. No message of it is logged, queued or given a task of its own."""
         hello = await self._hello(context)
         runner = self._calls.runner(hello.group, "hello.group")
-        session = runner.open_session(hello, _Stream(context))
+        try:
+            session = runner.open_session(hello, _Stream(context, self._shared))
+        except ShellError as error:
+            raise shell_error(error) from error
         reason = "the stream broke off"
         try:
             await session.end_inline()
@@ -73,16 +83,35 @@ class AgentService(AgentServiceServicer):
         return first
 
 
+class _Shared:
+    """Renders messages, and keeps those that the machine hands to many sessions at once as one value."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[ToAgent, pb.SessionResponse]] = {}
+
+    def render(self, message: ToAgent) -> pb.SessionResponse:
+        if type(message) not in SHARED:
+            return to_agent_to_proto(message)
+        # The value is kept with its rendering, so that no other can take its id.
+        found = self._kept.get(id(message))
+        if found is None:
+            if len(self._kept) >= SHARED_COUNT_MAX:
+                self._kept.clear()
+            found = self._kept[id(message)] = message, to_agent_to_proto(message)
+        return found[1]
+
+
 class _Stream:
     """The transport of one session."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, shared: _Shared) -> None:
         self._context = context
+        self._shared = shared
         self._task = asyncio.current_task()
 
     async def write(self, message: ToAgent) -> None:
         try:
-            await self._context.write(to_agent_to_proto(message))
+            await self._context.write(self._shared.render(message))
         except (grpc.aio.BaseError, RuntimeError) as error:  # gRPC says RuntimeError of a finished call
             raise StreamClosed from error
 

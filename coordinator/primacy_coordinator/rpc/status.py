@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from primacy.v1 import group_service_pb2, policy_pb2, routing_pb2
 from primacy.v1 import status_service_pb2 as pb
 from primacy.v1.status_service_pb2_grpc import StatusServiceServicer
+from primacy_wire.errors import Unavailable
 from primacy_wire.instant import Now
 
 from primacy_coordinator.core.effects import Severity
@@ -41,7 +42,11 @@ class StatusService(StatusServiceServicer):
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         view, now = await self._calls.read(request.group, _view)
-        events = await self._calls.events(EventFilter(group_name(request.group)), STATUS_EVENTS_COUNT)
+        try:
+            events = await self._calls.events(EventFilter(group_name(request.group)), STATUS_EVENTS_COUNT)
+        except Unavailable:
+            # The journal is in trouble, which `/healthz` says; the rest of the screen is needed the more.
+            events = ()
         response = pb.GetStatusResponse(
             group=view.group,
             active_region=view.lease.active_region,

@@ -224,7 +224,11 @@ class Runner:
         self._arm(now)
 
     def open_session(self, hello: Hello, stream: Stream) -> Session:
-        """Introduces an agent. The caller then awaits `end_inline`, reads on, and says `close_session` at the end."""
+        """Introduces an agent. The caller then awaits `end_inline`, reads on, and says `close_session` at the end.
+
+        Raises `GroupGone`.
+        """
+        self._check_here()
         self._session_number += 1
         session = Session(self._session_number, hello, stream)
         self._sessions[session.number] = session

@@ -70,3 +70,8 @@ def test_a_policy_file_is_read_as_the_api_reads_it(tmp_path: Path) -> None:
     assert policy is not None
     assert (policy.lease_ttl_ns, policy.read_strategy.name) == (3_000_000_000, "GEOGRAPHIC")
     assert policy.region_weights == (("eu", 2.0),)
+
+
+def test_the_example_is_the_default() -> None:
+    example = Path(__file__).parents[3] / "coordinator" / "primacy-coordinator.example.yaml"
+    assert load_config(str(example), {}, {}) == load_config(None, {}, {})
