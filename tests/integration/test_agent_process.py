@@ -34,7 +34,7 @@ pytestmark = pytest.mark.integration
 
 T = TypeVar("T")
 TTL_S = 2.0
-POLICY = "leaseTtl: 2s\nreportInterval: 0.25s\ngrace: 0.25s\nfirstWait: 0.25s\n"
+POLICY = "leaseTtl: 2s\nreportInterval: 0.25s\ngrace: 0.25s\nfirstWait: 2s\n"
 RSS_KIB_MAX = 60 * 1024
 DAEMON = [sys.executable, "-m", "primacy_agent.main"]
 
