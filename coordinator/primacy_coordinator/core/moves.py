@@ -303,7 +303,7 @@ def _grant_next(state: State, turn: Turn, move: Move) -> None:
 
 
 def _choose(state: State, now_ns: int, move: Move) -> tuple[ElectionInput, Ranking]:
-    """The region that was asked for while it can be elected, else the best: from here there is only forward."""
+    """The region that was asked for while it can be elected, else the best other one, else any: only forward."""
     wanted = state.regions.get(move.record.requested_target)
     if wanted is not None and not wanted.unanswered:
         given = ranking.election_input(
@@ -316,6 +316,12 @@ def _choose(state: State, now_ns: int, move: Move) -> tuple[ElectionInput, Ranki
         )
         best = rank(given)
         if best.winner:
+            return given, best
+    if move.record.move in (FailoverKind.PLANNED, FailoverKind.FORCED):
+        # Who asked wants the lease away from where it was, unless nobody else takes it.
+        given = ranking.election_input(state, now_ns, serving=False, exclude=(move.record.from_region,))
+        best = rank(given)
+        if best.winner and not state.regions[best.winner].unanswered:
             return given, best
     given = ranking.election_input(state, now_ns, serving=False)
     return given, rank(given)

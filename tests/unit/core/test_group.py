@@ -153,6 +153,16 @@ def test_a_planned_switchover_freezes_releases_and_grants() -> None:
     assert record.reason == "maintenance" and record.owner == "ops"
 
 
+def test_a_switchover_without_a_target_leaves_even_the_best_region() -> None:
+    lab = settled()
+    lab.moved()
+    lab.run(0.5)
+    assert lab.known() == ("eu", 2) and lab.active() == {"eu"}
+    lab.moved()
+    lab.run(0.5)
+    assert lab.known() == ("ap", 3) and lab.active() == {"ap"}
+
+
 def test_a_freeze_that_cannot_be_completed_is_given_up_without_trace() -> None:
     lab = settled(
         {"ap": 1, "eu": 1},
