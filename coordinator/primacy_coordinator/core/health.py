@@ -156,8 +156,9 @@ def _too_few(
     starting = len(speaking) - len(up) - len(down)
     lost_ns = lost_after_ns(given.report_interval_ns)
     # Silence is not death: an agent that restarts said of its instances what it said last.
+    heard = {a.agent for a in speaking}
     absent = [
-        a for a in given.agents if a not in speaking and a.silence_ns < lost_ns and a.state is not ServiceState.DOWN
+        a for a in given.agents if a.agent not in heard and a.silence_ns < lost_ns and a.state is not ServiceState.DOWN
     ]
     need = f"{len(up)} of {given.agents_healthy_min} agents needed are up"
     if down:
