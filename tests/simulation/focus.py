@@ -14,7 +14,9 @@ FOCUS: dict[str, Options] = {
     "renews_while_releasing": Options(
         {"ap": 2, "eu": 1}, weather=Weather(loss=0.3), faults=("health", "move"), fault_every_ns=2 * SECOND_NS
     ),
-    "shorter_ttl_recorded_at_once": Options(THREE, faults=("ttl", "crash", "cut", "cut"), fault_every_ns=3 * SECOND_NS),
+    "shorter_ttl_recorded_at_once": Options(
+        {"ap": 1, "eu": 1}, faults=("ttl", "crash", "cut"), fault_every_ns=2 * SECOND_NS
+    ),
     "restart_waits_by_the_policy": Options(THREE, faults=("ttl", "ttl", "crash", "cut"), fault_every_ns=3 * SECOND_NS),
     "one_agent_is_enough": Options({"ap": 2, "eu": 2}, faults=("cut",), fault_every_ns=2 * SECOND_NS),
     "reports_hide_what_was_released": Options(THREE, faults=("leave", "cut")),

@@ -13,7 +13,7 @@ CAUGHT = {
     "no_drift_margin": (37, "I1"),
     "active_is_remembered": (5, "I1"),
     "holds_shrink": (77, "I1"),
-    "shorter_ttl_recorded_at_once": (209, "I1"),
+    "shorter_ttl_recorded_at_once": (59, "I1"),
     "longer_ttl_told_before_durable": (261, "I7"),
     "restart_does_not_wait": (4, "I1"),
     "restart_waits_by_the_policy": (135, "I1"),
