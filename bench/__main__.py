@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import core_events, failover, push, reports
+from bench import core_events, failover, memory, push, reports
 from bench.rows import Row, table, write
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "core": core_events.run,
     "reports": reports.run,
     "push": push.run,
+    "memory": memory.run,
     "failover": failover.run,
 }
 

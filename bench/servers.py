@@ -1,4 +1,4 @@
-"""Server processes under test, and what the operating system says of them."""
+"""Server processes under test, the agents that talk to them, and what the operating system says of each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from primacy_wire.channel import make_sync_channel
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+READY_S = 30.0
 
 
 def free_port() -> int:
@@ -27,63 +29,135 @@ def free_port() -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time that a process has used, all threads, finer than the ticks in /proc."""
+    clock = (~pid << 3) | 2  # How Linux names another process's CPU clock: clock_getcpuclockid(3).
+    return time.clock_gettime_ns(clock) / 1e9
 
 
 def rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    pid: int
+    address: str
+    orders: IO[str]
+    """Its standard input."""
+
+
+Start = Callable[[], AbstractContextManager[Server]]
+
+
 @contextmanager
-def process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def _process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A child with pipes at both ends; what it says on stderr is shown if it fails."""
     with tempfile.TemporaryFile("w+") as log:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        child = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1,
+        )  # fmt: skip
         try:
             yield child
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read())
+            raise
         finally:
             child.kill()
-            child.wait()
+            child.communicate()
 
 
 @contextmanager
-def coordinator() -> Iterator[tuple[int, str]]:
-    """(pid, address) of a fresh `primacy-coordinator`."""
+def coordinator() -> Iterator[Server]:
+    """A fresh `primacy-coordinator` with default settings."""
     address = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "primacy_coordinator.main",
-            "--grpc",
-            address,
-            "--http",
-            "",
-            "--data-dir",
-            folder,
-        ]
-        command += ["--log-level", "error"]
-        with process(command) as child, make_sync_channel(address) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            stub.Check(health_pb2.HealthCheckRequest(), timeout=20, wait_for_ready=True)
-            yield child.pid, address
+        flags = ("--grpc", address, "--http", "", "--data-dir", folder, "--log-level", "error")
+        with _process("primacy_coordinator.main", *flags) as child:
+            with make_sync_channel(address) as channel:
+                stub: Any = health_pb2_grpc.HealthStub(channel)
+                stub.Check(health_pb2.HealthCheckRequest(), timeout=READY_S, wait_for_ready=True)
+            assert child.stdin is not None
+            yield Server(child.pid, address, child.stdin)
 
 
 @contextmanager
-def bare() -> Iterator[tuple[int, str]]:
-    """(pid, address) of the bare server."""
+def bare() -> Iterator[Server]:
+    """The bare server."""
     address = f"127.0.0.1:{free_port()}"
-    with process([sys.executable, "-m", "bench.bare_server", address]) as child:
+    with _process("bench.bare_server", address) as child:
+        assert child.stdin is not None
         assert child.stdout is not None
         child.stdout.readline()
-        yield child.pid, address
+        yield Server(child.pid, address, child.stdin)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What all agents together saw since the sample before."""
+
+    reports: int
+    answers: int
+    worst_s: float
+    """The slowest answer's time since its report; infinite when none came."""
+    weights: dict[int, list[float]]
+    """When each version of the weights arrived (seconds of CLOCK_MONOTONIC)."""
+
+
+class Agents:
+    """The load processes."""
+
+    def __init__(self, children: list[subprocess.Popen[str]]) -> None:
+        self._children = children
+
+    def set_rate(self, reports_per_s: float) -> None:
+        self._order(f"rate {reports_per_s / len(self._children)}")
+
+    def sample(self) -> Sample:
+        self._order("sample")
+        lines = [json.loads(self._read(child)) for child in self._children]
+        weights: dict[int, list[float]] = {}
+        for line in lines:
+            for version, times in line["weights"].items():
+                weights.setdefault(int(version), []).extend(times)
+        return Sample(
+            sum(line["reports"] for line in lines),
+            sum(line["answers"] for line in lines),
+            max(line["worst"] for line in lines),
+            weights,
+        )
+
+    def wait_ready(self) -> None:
+        """Until every agent has its welcome."""
+        for child in self._children:
+            self._read(child)
+
+    def _order(self, line: str) -> None:
+        for child in self._children:
+            assert child.stdin is not None
+            child.stdin.write(line + "\n")
+            child.stdin.flush()
+
+    @staticmethod
+    def _read(child: subprocess.Popen[str]) -> str:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        if not line:
+            raise RuntimeError("a load process ended early")
+        return line
 
 
 @contextmanager
-def load(address: str, agents: int, rate: float, seconds: float) -> Iterator[Iterator[dict[str, Any]]]:
-    """Lines of a load process; the first says that every agent is connected."""
-    command = [sys.executable, "-m", "bench.load", address, str(agents), str(rate), str(seconds)]
-    with process(command) as child:
-        assert child.stdout is not None
-        yield map(json.loads, child.stdout)
+def agents(address: str, count: int, rate: float = 0.0) -> Iterator[Agents]:
+    """So many agents, in two processes, each reporting once a second unless `rate` (per second, of all) says else."""
+    first = count // 2
+    with ExitStack() as stack:
+        found = Agents(
+            [
+                stack.enter_context(_process("bench.load", address, str(start), str(end), str((rate or count) / 2)))
+                for start, end in ((0, first), (first, count))
+            ]
+        )
+        found.wait_ready()
+        yield found

@@ -1,0 +1,54 @@
+"""The benchmarks' table and JSON, and one tiny run of each that needs no quiet machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import core_events
+from bench.reports import measure_cost
+from bench.rows import Row, percentile, table, write
+from bench.servers import Start, bare, coordinator
+
+KEYS = {"name", "value", "unit", "reference", "reference_value", "ratio", "budget", "holds"}
+
+
+def test_a_budget_bounds_the_ratio_where_there_is_a_reference_and_the_value_where_there_is_none() -> None:
+    assert Row("a", 30.0, "us", "floor", 20.0, 1.5).holds is True
+    assert Row("a", 31.0, "us", "floor", 20.0, 1.5).holds is False
+    assert Row("a", 49.0, "ms", budget=50.0).holds is True
+    assert Row("a", 51.0, "ms", budget=50.0).holds is False
+    assert Row("a", 49.0, "per second", budget=50.0, at_least=True).holds is False
+    assert Row("a", 51.0, "ms").holds is None
+
+
+def test_json_has_the_documented_keys_and_the_table_names_what_missed(tmp_path: Path) -> None:
+    rows = [Row("kept", 30.0, "us", "floor", 20.0, 1.5), Row("missed", 51.0, "ms", budget=50.0), Row("free", 1.0, "MB")]
+    write(rows, tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert all(set(entry) == KEYS for entry in found)
+    assert [(entry["ratio"], entry["holds"]) for entry in found] == [(1.5, True), (None, False), (None, None)]
+    lines = table(rows).splitlines()
+    assert "holds" in lines[1] and "MISSED" in lines[2] and "MISSED" not in lines[3]
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    values = [5.0, 1.0, 4.0, 2.0, 3.0]
+    assert (percentile(values, 0.0), percentile(values, 0.5), percentile(values, 0.99)) == (1.0, 3.0, 5.0)
+    with pytest.raises(IndexError):
+        percentile([], 0.5)
+
+
+def test_the_core_handles_events() -> None:
+    (row,) = core_events.run(agents=20, rounds=3)
+    assert row.value > 1000.0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("start", [coordinator, bare])
+def test_a_few_agents_report_to_a_real_server_and_are_answered(start: Start) -> None:
+    """No report in a window would be a division by zero."""
+    (cost_us,) = measure_cost(start, 4, settle_s=0.5, windows=1)
+    assert 0.0 < cost_us < 100_000.0
