@@ -3,8 +3,9 @@
 A session is written by whoever has something to say and finds it idle: the coroutine that reads the stream writes the
 answer to the report it just read, in place; anything pushed in between wakes a short task. Writes never interleave.
 
-What waits to be written is bounded: of answers and of weights only the newest counts, so each has one slot; everything
-else is kept in order, and a session that cannot take it is closed, never thinned out.
+What waits to be written is bounded: of answers, of weights and of directories only the newest counts, so each has one
+slot; everything else is kept in order, and a session that cannot take it is closed, never thinned out. Directories are
+long and nothing hurries for them, so they go last: weights of all sessions need not wait for them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Protocol
 
-from primacy_wire.messages import Answer, Hello, ToAgent, WeightsUpdate
+from primacy_wire.messages import Answer, Directory, Hello, ToAgent, WeightsUpdate
 
 from primacy_coordinator.core.effects import CloseReason, CloseSession
 
 WAITING_COUNT_MAX = 256
-"""Messages, answers and weights apart, that may wait for one session."""
+"""Messages that may wait for one session, not counting those of which only the newest counts."""
 
 
 class StreamClosed(Exception):
@@ -41,6 +42,7 @@ class Session:
 
     __slots__ = (
         "_answer",
+        "_directory",
         "_inline",
         "_stream",
         "_tasks",
@@ -60,6 +62,7 @@ class Session:
         self._stream = stream
         self._answer: Answer | None = None
         self._weights: WeightsUpdate | None = None
+        self._directory: Directory | None = None
         self._waiting: deque[ToAgent] = deque()
         self._writing = False
         self._inline = False
@@ -73,6 +76,8 @@ class Session:
             self._answer = message
         elif type(message) is WeightsUpdate:
             self._weights = message
+        elif type(message) is Directory:
+            self._directory = message
         elif len(self._waiting) < WAITING_COUNT_MAX:
             self._waiting.append(message)
         else:
@@ -96,7 +101,7 @@ class Session:
         self._inline = False
         if self._writing:
             return
-        if self._answer is not None or self._waiting or self._weights is not None:
+        if self._answer is not None or self._waiting or self._weights is not None or self._directory is not None:
             self._writing = True
             await self._drain()
 
@@ -114,7 +119,7 @@ class Session:
         self._forget()
 
     def _forget(self) -> None:
-        self._answer = self._weights = None
+        self._answer = self._weights = self._directory = None
         self._waiting.clear()
 
     async def _drain(self) -> None:
@@ -130,6 +135,9 @@ class Session:
                 elif (weights := self._weights) is not None:
                     self._weights = None
                     await write(weights)
+                elif (directory := self._directory) is not None:
+                    self._directory = None
+                    await write(directory)
                 else:
                     return
         except StreamClosed:

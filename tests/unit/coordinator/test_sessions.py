@@ -9,6 +9,7 @@ from primacy_coordinator.shell.sessions import WAITING_COUNT_MAX, Session, Strea
 from primacy_wire.messages import (
     PROTOCOL_VERSION,
     Answer,
+    Directory,
     Hello,
     Lineage,
     Membership,
@@ -30,6 +31,10 @@ def weights(version: int) -> WeightsUpdate:
     return WeightsUpdate(version, 1, (), (), "", 0, ())
 
 
+def directory(version: int) -> Directory:
+    return Directory(Membership(version, ()), (), ())
+
+
 def thaw(number: int) -> Thaw:
     return Thaw(str(number), "store")
 
@@ -39,19 +44,20 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_of_answers_and_weights_only_the_newest_waits() -> None:
+async def test_of_answers_weights_and_directories_only_the_newest_waits() -> None:
     stream = ListStream()
     session = Session(1, HELLO, stream)
     stream.gate.clear()
     session.put(thaw(0))
     await settle()  # The first is with the transport now.
     for number in range(1, 4):
+        session.put(directory(number))
         session.put(answer(number))
         session.put(weights(number))
         session.put(thaw(number))
     stream.gate.set()
     await settle()
-    expected: list[ToAgent] = [thaw(0), thaw(1), thaw(2), thaw(3), answer(3), weights(3)]
+    expected: list[ToAgent] = [thaw(0), thaw(1), thaw(2), thaw(3), answer(3), weights(3), directory(3)]
     assert stream.written == expected
 
 
