@@ -55,12 +55,11 @@ def command(
         min_severity=Severity.ValueType(SEVERITIES[severity] if severity else 0),
         failover_id=move,
     )
-    response = session.ask(StatusServiceStub(session.channel).ListEvents, request)
-    if not follow:
-        session.show(response, lambda: _table(reversed(response.events), session.wide))
+    if follow:
+        _follow(session, request)
         return
-    _print(session, reversed(response.events))
-    _follow(session, request)
+    response = session.ask(StatusServiceStub(session.channel).ListEvents, request)
+    session.show(response, lambda: _table(reversed(response.events), session.wide))
 
 
 def _follow(session: Session, request: ListEventsRequest) -> None:
@@ -68,12 +67,16 @@ def _follow(session: Session, request: ListEventsRequest) -> None:
     from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 
     stub = StatusServiceStub(session.channel)
-    # What was printed was filtered: the watch goes on from the newest event of all.
+    # The watch goes on from the newest event before the list, so that none falls between; some then come twice.
     newest = session.ask(stub.ListEvents, ListEventsRequest(group=session.group, page_size=1))
-    shown = newest.events[0].sequence if newest.events else 0
+    listed = session.ask(stub.ListEvents, request)
+    _print(session, reversed(listed.events))
+    printed = {event.sequence for event in listed.events}
+    after = newest.events[0].sequence if newest.events else 0
     with session.failures():
-        for batch in stub.WatchEvents(WatchEventsRequest(group=session.group, after_sequence=shown)):
-            _print(session, (event for event in batch.events if _wanted(event, request)))
+        for batch in stub.WatchEvents(WatchEventsRequest(group=session.group, after_sequence=after)):
+            fresh = (event for event in batch.events if event.sequence not in printed and _wanted(event, request))
+            _print(session, fresh)
 
 
 def _wanted(event: Event, request: ListEventsRequest) -> bool:

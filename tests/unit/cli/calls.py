@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -77,11 +77,22 @@ class Run:
         call.terminate(None, metadata, code, message)
         return request
 
-    def _take(self, method: str) -> tuple[Any, Any]:
+    def stream(self, method: str, responses: Sequence[Any]) -> Any:
+        """Wait for a call, send it these responses, end it well, and return its request."""
+        call, request = self._take(method, self._channel.take_unary_stream)
+        for response in responses:
+            call.send_response(response)
+        # Well, for the fake throws away what was not read yet when a call fails.
+        call.terminate((), grpc.StatusCode.OK, "")
+        return request
+
+    def _take(self, method: str, take: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
         service, _, name = method.rpartition("/")
         full = service if "." in service else f"primacy.v1.{service}"
         # A pool's thread, for the fake waits for ever when the command ends without the call.
-        taken = ThreadPoolExecutor(1).submit(self._channel.take_unary_unary, SERVICES[full].methods_by_name[name])
+        taken = ThreadPoolExecutor(1).submit(
+            take or self._channel.take_unary_unary, SERVICES[full].methods_by_name[name]
+        )
         _, request, call = taken.result(SECONDS_MAX)
         return call, request
 

@@ -435,3 +435,19 @@ def test_recovery_with_yes_is_confirmed_by_name() -> None:
         request = running.answer("GroupService/RecoverGroup", recovery(needed=True))
         assert json.loads(running.result().stdout)["plan"]["nextEpoch"] == "10"
     assert not request.validate_only and "@" in request.owner
+
+
+def test_following_events_loses_none_and_shows_none_twice() -> None:
+    """An event that comes between the first look and the list is in the list and again in the watch."""
+    one, two, three, other = (
+        status_service_pb2.Event(sequence=number, message=f"event number {number}", region=region)
+        for number, region in ((5, "eu"), (6, "eu"), (7, "eu"), (8, "us"))
+    )
+    with Run("events", "--follow", "--region", "eu") as running:
+        running.answer("StatusService/ListEvents", status_service_pb2.ListEventsResponse(events=[one]))
+        running.answer("StatusService/ListEvents", status_service_pb2.ListEventsResponse(events=[two, one]))
+        watched = status_service_pb2.WatchEventsResponse(events=[two, three, other])
+        request = running.stream("StatusService/WatchEvents", [watched])
+        result = running.result()
+    assert request.after_sequence == 5
+    assert [line[-1] for line in result.stdout.splitlines()] == ["5", "6", "7"]
