@@ -332,12 +332,14 @@ class Session:
         The stream keeps its order, so that answer proves that the release was heard.
         """
         self.post(ReleaseNow(reason))
-        self.report_soon()
-        numbered = self.reported_number
+        said_at: int | None = None
         end_ns = read_now().mono_ns + int(limit_s * SECOND_NS)
         # Two queues and a link: looking again is simpler than an event for each.
         while self.connected and read_now().mono_ns < end_ns:
-            if not self._behind and not self._outgoing and self.holder.answered > numbered:
+            if said_at is None and not self._behind and not self._outgoing:
+                said_at = self.reported_number
+                self.report_soon()
+            if said_at is not None and self.holder.answered > said_at:
                 return
             await asyncio.sleep(0.01)
 

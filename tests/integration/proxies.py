@@ -37,7 +37,7 @@ class TcpProxy:
         self._call(lambda: [self._open[direction].clear() for direction in directions])
 
     def delay(self, seconds: float) -> None:
-        """Every piece of data waits for so long."""
+        """Every piece of data takes so long, many at a time."""
         self._delay_s = seconds
 
     def cut(self) -> None:
@@ -104,10 +104,25 @@ class TcpProxy:
                 each.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str) -> None:
-        while data := await reader.read(65_536):
-            if self._delay_s:
-                await asyncio.sleep(self._delay_s)
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        arriving = asyncio.create_task(self._arrive(under_way, writer, direction))
+        try:
+            while data := await reader.read(65_536):
+                under_way.put_nowait((self._loop.time() + self._delay_s, data))
+            under_way.put_nowait((0.0, b""))
+            await arriving
+        finally:
+            arriving.cancel()
+            writer.transport.abort()
+
+    async def _arrive(
+        self, under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, direction: str
+    ) -> None:
+        while True:
+            at, data = await under_way.get()
+            await asyncio.sleep(max(at - self._loop.time(), 0))
             await self._open[direction].wait()
+            if not data:
+                return
             writer.write(data)
             await writer.drain()
-        writer.transport.abort()

@@ -314,6 +314,7 @@ async def test_a_coordinator_of_another_store_is_reported_to_but_not_followed(tm
         assert desk.all(Report)[-1].heard_epoch == 4
         assert node.holder.memory.lineage.store_id == "store-1"
         assert desk.sessions == 1, "though none of its answers counts, they are answers"
+        assert desk.all(Report)[-1].answered > 0, "and it says that they arrive"
 
 
 async def test_a_release_is_heard_before_the_agent_is_gone(tmp_path: Path, address: str) -> None:

@@ -197,6 +197,8 @@ def test_a_lost_store_waits_for_the_operator_and_goes_on_above_every_epoch(tmp_p
             groups.RecoverGroup(group_service_pb2.RecoverGroupRequest(owner="test"), timeout=2)
         until(lambda: not cluster.believers(), "the old lease ran out", 2 * TTL_S)
         assert cluster.active()[0] == ""
-        until(lambda: cluster.active()[0] == "us-east", "us-east elected again", 75)
+        until(lambda: cluster.active()[0] == "us-east", "us-east elected again", 90)
+        unheard = [e["message"] for e in cluster.events("region-status") if "no agent of it is heard" in e["message"]]
+        assert not unheard, "agents of another store are heard, though they follow nobody"
         cluster.expect_active("us-east", 3)
         assert cluster.failovers()[0]["kind"] in ("FAILOVER_KIND_INITIAL", "FAILOVER_KIND_AUTOMATIC")

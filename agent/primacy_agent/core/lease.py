@@ -218,8 +218,9 @@ class LeaseHolder:
         self.released_epoch = 0
         """The highest epoch that this life refused or released: final for it."""
         self.answered = 0
+        """The newest report that any coordinator answered: it tells that the link works both ways, and no more."""
         self.answered_mono_ns = 0
-        """When the newest answer arrived; 0: never."""
+        """When the store that this agent follows answered last; 0: never."""
         self._held: _Lease | None = None
         self._accepting: dict[int, tuple[int, _Lease]] = {}
         """epoch -> (batch that makes it durable, the lease to hold then)."""
@@ -406,12 +407,13 @@ class LeaseHolder:
         return bool(store_id) and store_id == self.memory.lineage.store_id
 
     def _on_answer(self, now: Now, answer: Answer, out: list[AgentEffect]) -> None:
-        if answer.incarnation != self.incarnation or not self._follows(answer.lineage.store_id):
+        if answer.incarnation != self.incarnation:
             return
+        self.answered = max(self.answered, answer.report)
+        if not self._follows(answer.lineage.store_id):
+            return
+        self.answered_mono_ns = now.mono_ns
         self.report_interval_ns = answer.report_interval_ns
-        if answer.report > self.answered:
-            self.answered = answer.report
-            self.answered_mono_ns = now.mono_ns
         stale = answer.epoch < self.memory.heard_epoch
         revision = max(answer.lineage.revision, self.memory.lineage.revision)
         self._remember(out, lineage=replace(self.memory.lineage, revision=revision), heard_epoch=answer.epoch)

@@ -44,7 +44,7 @@ def restored(record: LeaseRecord, now_ns: int, drift_ppm: int) -> Authority:
     if record.phase is not LeasePhase.NONE:
         authority.wait_until_ns = now_ns + margin_up(record.ttl_ns, max(drift_ppm, record.drift_ppm))
         authority.offer_until_ns = authority.wait_until_ns + record.ttl_ns
-    authority.long_answer_ns = now_ns
+    authority.told[record.ttl_ns] = now_ns
     return authority
 
 
@@ -260,8 +260,7 @@ def _hold(state: State, life: Life, now_ns: int, ttl_ns: int) -> None:
     authority.holds[life] = max(authority.holds.get(life, 0), until_ns)
     authority.free_since_ns = None
     authority.run_out_told = False
-    if ttl_ns >= authority.record.ttl_ns:
-        authority.long_answer_ns = now_ns
+    authority.told[ttl_ns] = now_ns
 
 
 def _offer(state: State, turn: Turn, session: Session, ttl_ns: int) -> None:
@@ -297,8 +296,13 @@ def _order_release(state: State, turn: Turn, session: Session) -> None:
 
 
 def _ttl_to_tell(state: State) -> int:
-    """A longer TTL is told only when it is durable; a shorter one at once."""
-    return min(state.policy.lease_ttl_ns, state.authority.durable.ttl_ns or state.policy.lease_ttl_ns)
+    """A longer TTL is told only when it is durable and no shorter one is still on its way; a shorter one at once.
+
+    A restart waits for the TTL that it finds recorded, and a crash may leave any of the records being written.
+    """
+    authority = state.authority
+    recorded = [record.ttl_ns for record in (authority.durable, *(record for _, record in authority.writing))]
+    return min([state.policy.lease_ttl_ns, *(ttl_ns for ttl_ns in recorded if ttl_ns)])
 
 
 def on_accept(state: State, turn: Turn, session: Session, message: Accept) -> None:
@@ -417,11 +421,18 @@ def _follow_ttl(state: State, turn: Turn) -> None:
     wanted_ns = state.policy.lease_ttl_ns
     if record.phase is LeasePhase.NONE or state.doubt is not None or wanted_ns == record.ttl_ns:
         return
-    if wanted_ns < record.ttl_ns:
-        drift_ppm = max(state.policy.drift_ppm, record.drift_ppm)
-        if turn.now.mono_ns < authority.long_answer_ns + margin_up(record.ttl_ns, drift_ppm):
-            return
+    if turn.now.mono_ns < _longer_told_until_ns(state):
+        return
+    authority.told = {ttl_ns: at_ns for ttl_ns, at_ns in authority.told.items() if ttl_ns <= wanted_ns}
     _record(state, turn, replace(record, ttl_ns=wanted_ns))
+
+
+def _longer_told_until_ns(state: State) -> int:
+    """When every lease that was granted for longer than the policy asks has run out, whatever TTL is recorded."""
+    drift_ppm = max(state.policy.drift_ppm, state.authority.record.drift_ppm)
+    wanted_ns = state.policy.lease_ttl_ns
+    told = state.authority.told.items()
+    return max((at_ns + margin_up(ttl_ns, drift_ppm) for ttl_ns, at_ns in told if ttl_ns > wanted_ns), default=0)
 
 
 def _bring_back(state: State, turn: Turn) -> None:
@@ -443,6 +454,5 @@ def deadlines(state: State) -> list[int]:
         found.append(max(authority.holds.values()))
     record = authority.record
     if record.phase is not LeasePhase.NONE and state.policy.lease_ttl_ns < record.ttl_ns:
-        drift_ppm = max(state.policy.drift_ppm, record.drift_ppm)
-        found.append(authority.long_answer_ns + margin_up(record.ttl_ns, drift_ppm))
+        found.append(_longer_told_until_ns(state))
     return found

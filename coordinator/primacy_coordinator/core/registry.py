@@ -75,11 +75,28 @@ def open_session(state: State, turn: Turn, number: int, hello: Hello) -> None:
     agent.session = session
     agent.seen_ns = turn.now.mono_ns
     lineage.check(state, turn, session, hello.lineage, hello.heard_epoch)
-    turn.send(number, lineage.welcome(state, session))
-    turn.send(number, directory(state, session.region))
-    weighing.push(state, turn, session)
+    _greet(state, turn, session)
     observation.look_again(region, turn)
     turn.changed(Topic.REGIONS)
+
+
+def _greet(state: State, turn: Turn, session: Session) -> None:
+    turn.send(session.number, lineage.welcome(state, session))
+    turn.send(session.number, directory(state, session.region))
+    weighing.push(state, turn, session)
+
+
+def greet_recovered(state: State, turn: Turn) -> None:
+    """Once a recovery is durable, agents of the store that it took over are told to adopt this one (I2, I7).
+
+    What they heard on their sessions until then they left aside, so they are told everything again.
+    """
+    if state.recovered_batch is None or state.batch_durable < state.recovered_batch:
+        return
+    state.recovered_batch = None
+    for session in state.sessions.values():
+        if lineage.welcome(state, session).adopt:
+            _greet(state, turn, session)
 
 
 def _is_superseded(record: AgentRecord, incarnation: str, wall_ns: int) -> bool:

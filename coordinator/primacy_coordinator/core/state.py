@@ -109,8 +109,8 @@ class Authority:
     """Until when an offer nobody accepted is repeated."""
     free_since_ns: int | None = None
     """Since when nobody can hold the recorded lease any more."""
-    long_answer_ns: int = 0
-    """When an answer or offer last carried the recorded TTL while the policy asks for a shorter one."""
+    told: dict[int, int] = field(default_factory=dict)
+    """When each TTL was last granted to anybody: the recorded one shrinks only when all longer ones have run out."""
     run_out_told: bool = False
     """The journal knows that the active region's lease ran out."""
 
@@ -179,6 +179,8 @@ class State:
     """Oldest first."""
     move: Move | None = None
     doubt: Doubt | None = None
+    recovered_batch: int | None = None
+    """The batch of a recovery that agents of the old store have not been told of yet."""
     eligible_since_ns: int | None = None
     """Since when some region could be elected first."""
     journal_sequence: int = 0

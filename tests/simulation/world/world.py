@@ -392,6 +392,9 @@ class World:
         for machine in self.machines:
             alive = [life for life in self.lives if life.name == machine.key and not life.holder.superseded]
             if machine is not self.late and not alive:
+                # The state folder is locked: a process that is refused for good makes room for the next.
+                for life in [life for life in self.lives if life.machine is machine]:
+                    self.kill(life)
                 self.boot(machine)
         self._restart_coordinator()
 

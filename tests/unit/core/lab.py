@@ -52,6 +52,8 @@ class Lab:
         self.incarnations = 0
         self.hold_disk = False
         self.waiting: list[int] = []
+        self.held: list[Record] = []
+        """What the held disk was asked to write."""
         self.durables: list[int] = []
         self.group: Group | None = None
         self.start()
@@ -139,6 +141,7 @@ class Lab:
                 case effects.Persist(batch, writes):
                     if self.hold_disk:
                         self.waiting.append(batch)
+                        self.held += [write for write in writes if not isinstance(write, effects.Drop)]
                         continue
                     for write in writes:
                         if isinstance(write, effects.Drop):

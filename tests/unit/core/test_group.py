@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 from primacy_coordinator.core import events
-from primacy_coordinator.core.model import FailoverKind, FailoverState, Policy, RegionSettings, RegionStatus
+from primacy_coordinator.core.model import (
+    FailoverKind,
+    FailoverState,
+    LeaseRecord,
+    Policy,
+    RegionSettings,
+    RegionStatus,
+)
 from primacy_wire.instant import SECOND_NS
 
 from tests.unit.core.lab import DOWN, UP, Lab
@@ -273,6 +280,40 @@ def test_a_shorter_ttl_shortens_nothing_that_is_counted() -> None:
         lab.run(0.1)
         assert len(lab.active()) <= 1
     assert lab.known() == ("eu", 2)
+
+
+def test_a_ttl_recorded_in_between_does_not_hide_leases_that_are_still_out() -> None:
+    """[I1] From 5 s over 12 s, of which nobody was told, to 4 s: a restart must go on waiting for 5 s."""
+    lab = settled()
+    lab.hold_disk = True
+    assert lab.group is not None
+
+    def wish(seconds: int) -> None:
+        policy = Policy(lease_ttl_ns=seconds * SECOND_NS, grace_ns=SECOND_NS)
+        lab._perform(lab.group.handle(lab.now, events.SetPolicy(lab.request(), policy)))  # type: ignore[union-attr]
+
+    def written() -> set[int]:
+        return {record.ttl_ns // SECOND_NS for record in lab.held if isinstance(record, LeaseRecord)}
+
+    wish(12)
+    lab.run(2)
+    wish(4)
+    lab.run(4)
+    assert written() == {12}
+    lab.run(2)
+    assert written() == {12, 4}
+
+
+def test_a_longer_ttl_is_not_told_while_a_shorter_one_may_still_be_found_on_disk() -> None:
+    """[I1]"""
+    lab = settled(policy=Policy(lease_ttl_ns=12 * SECOND_NS, grace_ns=SECOND_NS, first_wait_ns=SECOND_NS))
+    assert lab.group is not None
+    lab.hold_disk = True
+    for seconds, wait in ((4, 13), (12, 1)):
+        policy = Policy(lease_ttl_ns=seconds * SECOND_NS, grace_ns=SECOND_NS)
+        lab._perform(lab.group.handle(lab.now, events.SetPolicy(lab.request(), policy)))
+        lab.run(wait)
+    assert max(n.holder.active(lab.now).remaining_ns for n in lab.nodes.values()) <= 4 * SECOND_NS
 
 
 def test_an_empty_store_decides_nothing_until_the_operator_recovers() -> None:
