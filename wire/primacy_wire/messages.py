@@ -123,6 +123,18 @@ class Load:
     """Share of capacity in use, 0 to 1 (above 1: overload)."""
     capacity: float = -1.0
     """Requests per second that the instances can serve."""
+    in_flight: float = -1.0
+    """Requests that are being worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far the data behind the agent's instances lags the active region's. Negative means not measured."""
+
+    age_ns: int = -1
+    """Since the oldest change that has not arrived was made; 0 when all have."""
+    entries: int = -1
+    bytes: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +191,9 @@ class Report:
     load: Load = Load()
     sights: tuple[PeerSight, ...] = ()
     routed: tuple[RouteCount, ...] = ()
+    lag: Lag = Lag()
+    wall_ns: int = 0
+    """The agent's wall clock when it sent this; 0: not told. For people and doctors, never for a lease."""
     detail: Any = field(default=None, compare=False)
     """Probe results and series for readers, carried along unread: the core never looks inside."""
 
@@ -189,6 +204,8 @@ class Accept:
 
     incarnation: str
     epoch: int
+    promoting: bool = False
+    """`on_promote` runs now: the agent is not ACTIVE before it has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +246,24 @@ class Frozen:
     position: int = 0
 
 
-FromAgent = Hello | Report | Accept | Refuse | Released | ReleaseRefused | Frozen
+@dataclass(frozen=True, slots=True)
+class HookRan:
+    """A hook of this agent has ended: for the history of the move that its epoch belongs to."""
+
+    incarnation: str
+    epoch: int
+    hook: str
+    """`on_promote` or `on_demote`."""
+    exit_code: int
+    """What it exited with; -1 when it was killed at its timeout or could not be started."""
+    outcome: str
+    """`succeeded`, `failed`, `timed out` or `not started`."""
+    output: str
+    """The end of what it printed, at most 4,000 characters."""
+    length_ns: int
+
+
+FromAgent = Hello | Report | Accept | Refuse | Released | ReleaseRefused | Frozen | HookRan
 
 
 # ---- from the coordinator to an agent

@@ -92,11 +92,22 @@ class Topic(IntEnum):
     WEIGHTS = 3
     FAILOVERS = 4
     POLICY = 5
+    OVERRIDES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
     topic: Topic
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeAsked:
+    """An automatic failover wants to begin: `BrakeReleased` comes back when few enough others run. Asked once."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeReturned:
+    """The failover that was let through has ended, or was not needed any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +141,4 @@ class Refusal:
     metadata: tuple[tuple[str, str], ...] = field(default=())
 
 
-Effect = Persist | Send | CloseSession | Journal | Changed | Reply
+Effect = Persist | Send | CloseSession | Journal | Changed | Reply | BrakeAsked | BrakeReturned

@@ -109,6 +109,109 @@ class MoveActive:
 
 
 @dataclass(frozen=True, slots=True)
+class ApproveFailover:
+    """Let a move that awaits approval go on."""
+
+    request: int
+    failover_id: str
+    owner: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFailover:
+    """Give a move up that has not ordered a release yet, or refuse one that awaits approval."""
+
+    request: int
+    failover_id: str
+    owner: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRegion:
+    """Take traffic off a region; the active one is moved away from first."""
+
+    request: int
+    name: str
+    reason: str
+    owner: str = ""
+    expire_wall_ns: int | None = None
+    """None: in an hour. Repeated for a region that is draining, it sets reason and expiry anew."""
+    override_rules: tuple[str, ...] = ()
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UndrainRegion:
+    request: int
+    name: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CordonRegion:
+    """Forbid a region to become active."""
+
+    request: int
+    name: str
+    reason: str
+    owner: str = ""
+    expire_wall_ns: int | None = None
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UncordonRegion:
+    request: int
+    name: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseElection:
+    """Put off automatic elections; renewals and manual moves go on."""
+
+    request: int
+    reason: str
+    owner: str = ""
+    expire_wall_ns: int | None = None
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeElection:
+    request: int
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PinWeights:
+    """Set the reads of one client region, or of all, by hand."""
+
+    request: int
+    client_region: str
+    """Empty: all."""
+    shares: tuple[tuple[str, float], ...]
+    reason: str
+    owner: str = ""
+    expire_wall_ns: int | None = None
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnpinWeights:
+    request: int
+    client_region: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeReleased:
+    """The coordinator's brake over groups lets the failover begin that this group asked for (`BrakeAsked`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recover:
     """`primacy recover`: with `confirm` the operator ends the doubt, else only the plan is returned."""
 
@@ -136,6 +239,17 @@ Event = (
     | DeregisterRegion
     | SetPolicy
     | MoveActive
+    | ApproveFailover
+    | CancelFailover
+    | DrainRegion
+    | UndrainRegion
+    | CordonRegion
+    | UncordonRegion
+    | PauseElection
+    | ResumeElection
+    | PinWeights
+    | UnpinWeights
+    | BrakeReleased
     | Recover
     | PrepareDelete
 )

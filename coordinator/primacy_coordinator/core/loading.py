@@ -7,19 +7,21 @@ from primacy_wire.instant import Now
 from primacy_coordinator.core import authority, moves, registry, weighing
 from primacy_coordinator.core.model import (
     AgentRecord,
+    DampingRecord,
     DoubtRecord,
     FailoverRecord,
     LeaseRecord,
     LineageRecord,
     Loaded,
     MembershipRecord,
+    OverrideRecord,
     Policy,
     PolicyRecord,
     RegionRecord,
     RegionStatus,
     VerdictRecord,
 )
-from primacy_coordinator.core.state import Agent, Doubt, Region, State
+from primacy_coordinator.core.state import Agent, Doubt, Override, Region, State
 
 
 def load(name: str, loaded: Loaded, now: Now) -> State:
@@ -30,6 +32,8 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
     agents: list[AgentRecord] = []
     verdicts: dict[str, VerdictRecord] = {}
     failovers: list[FailoverRecord] = []
+    overrides: list[OverrideRecord] = []
+    dampings: dict[str, DampingRecord] = {}
     for record in loaded.records:
         match record:
             case LeaseRecord():
@@ -50,6 +54,10 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
                 verdicts[record.region] = record
             case FailoverRecord():
                 failovers.append(record)
+            case OverrideRecord():
+                overrides.append(record)
+            case DampingRecord():
+                dampings[record.region] = record
     policy_record = policy or PolicyRecord(Policy())
     state = State(
         group=name,
@@ -77,7 +85,12 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
             restored=region.name in verdicts,
             recovering=verdict.status in (RegionStatus.DOWN, RegionStatus.RECOVERING),
             availability_ns=now.mono_ns,
+            damping=dampings.get(region.name, DampingRecord(region.name)),
         )
+    for override in sorted(overrides, key=lambda o: o.key):
+        left_ns = override.expire_wall_ns - now.wall_ns
+        ran_ns = now.wall_ns - override.start_wall_ns
+        state.overrides[override.key] = Override(override, now.mono_ns - max(0, ran_ns), now.mono_ns + left_ns)
     for record in sorted(agents, key=lambda a: a.key):
         if record.region in state.regions:
             agent = Agent(record, now.mono_ns)

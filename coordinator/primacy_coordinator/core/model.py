@@ -54,12 +54,35 @@ class Registration(IntEnum):
 
 
 class Failback(IntEnum):
-    MANUAL = 1
+    """How the lease returns to a better region that recovered."""
+
+    NEVER = 1
+    """Nothing is said of it: the lease stays until it must move or an operator moves it."""
+    MANUAL = 2
+    """An event and the readiness say when a better region could take it back; an operator does."""
+    AUTO = 3
+    """By itself, `failback_after_ns` after the better region became fit, by a planned move."""
+
+
+class ApprovalAction(IntEnum):
+    """What a failover that is too dear does when nobody approved it in time."""
+
+    WAIT = 1
+    MOVE = 2
 
 
 class FailsafeMode(IntEnum):
     FENCE = 1
     """Without a coordinator the lease runs out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on lag or loss; any one exceeded counts. Negative: no bound."""
+
+    age_ns: int = -1
+    entries: int = -1
+    bytes: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +110,34 @@ class Policy:
     """For WEIGHTED: (region, weight), sorted; a region not named weighs 1."""
     client_traffic: tuple[tuple[str, float], ...] = ()
     """(client region, share of all traffic), sorted; empty: all alike. The LATENCY strategy ranks by it."""
+    max_lag: Limits = Limits(age_ns=10 * SECOND_NS)
+    """A region that is farther behind cannot be elected (`LAG`)."""
+    max_loss: Limits = Limits()
+    """A failover that may lose more waits for an operator's approval."""
+    approval_timeout_ns: int = 900 * SECOND_NS
+    approval_action: ApprovalAction = ApprovalAction.WAIT
+    hold_down_ns: int = 30 * SECOND_NS
+    """How long a region that lost the lease by failure, or failed to take it, is refused by HOLD_DOWN (soft)."""
+    cool_down_ns: int = 30 * SECOND_NS
+    """How long after an automatic failover COOL_DOWN (soft) refuses further moves while a region serves."""
+    flap_half_life_ns: int = 300 * SECOND_NS
+    flap_limit: float = 3.0
+    """A region whose decayed count of falls reaches this is DAMPED (soft) until it is below half of it."""
+    doubt_max_ns: int = 15 * SECOND_NS
+    """The longest self-doubt: the coordinator suspects its own link, and puts off verdicts and elections."""
+    failback_after_ns: int = 60 * SECOND_NS
+    undrained_regions_min: int = 1
+    """`minUndrainedRegions`: no drain that leaves fewer (MIN_UNDRAINED)."""
+    drain_time_ns: int = 10 * SECOND_NS
+    """How long a drain takes to bring the reads of a region down to nothing."""
+    slow_start_ns: int = 30 * SECOND_NS
+    """How long a region that comes back takes to get its full share of reads."""
+    weight_slew: float = 0.1
+    """The most that a share of reads may change in a second, when no region fails."""
+    weight_hysteresis: float = 0.02
+    """A smaller change of a share than this, from noise in the figures, is not made."""
+    overprovisioning: float = 1.4
+    """A region may lose instances until its healthy share times this is below 1, and keeps its full share of reads."""
 
 
 def margin_up(length_ns: int, drift_ppm: int) -> int:
@@ -230,6 +281,71 @@ class VerdictRecord:
         return self.region
 
 
+class DrainState(IntEnum):
+    NONE = 1
+    DRAINING = 2
+    DRAINED = 3
+
+
+class OverrideKind(IntEnum):
+    DRAIN = 1
+    CORDON = 2
+    PAUSE = 3
+    PIN = 4
+
+
+OVERRIDE_NS_DEFAULT = 3600 * SECOND_NS
+OVERRIDE_NS_MAX = 72 * 3600 * SECOND_NS
+OVERRIDE_WARNING_NS = 300 * SECOND_NS
+"""How long before its end an override warns; for short ones, in their last tenth."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRecord:
+    """Something that an operator set against the policy, for a time."""
+
+    kind: ClassVar[str] = "override"
+    what: OverrideKind
+    region: str
+    """DRAIN, CORDON: the region. PIN: the client region, empty for all. PAUSE: empty."""
+    reason: str
+    owner: str
+    start_wall_ns: int
+    expire_wall_ns: int
+    shares: tuple[tuple[str, float], ...] = ()
+    """PIN: (region, share of reads), sorted; they add up to 1."""
+    warned: bool = False
+    drained: bool = False
+    """DRAIN: its reads are gone and what was in flight is done."""
+    switchover_id: str = ""
+    """DRAIN: the planned move that must end before the drain takes reads off the region."""
+    traffic_only: bool = False
+    """DRAIN of the active region without a target, NO_TARGET overridden: reads go, authority stays."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.what.name.lower()}/{self.region}" if self.region else self.what.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class DampingRecord:
+    """A region's past, as far as it speaks against electing it. Wall time, for it must outlive a restart."""
+
+    kind: ClassVar[str] = "damping"
+    region: str
+    penalty: float = 0.0
+    """Count of falls, decayed as of `at_wall_ns`."""
+    at_wall_ns: int = 0
+    damped: bool = False
+    hold_until_wall_ns: int = 0
+    hold_reason: str = ""
+    """Why it is held down: it lost the lease by failure, or its promotion failed."""
+
+    @property
+    def key(self) -> str:
+        return self.region
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRecord:
     kind: ClassVar[str] = "policy"
@@ -310,6 +426,10 @@ class FailoverState(IntEnum):
     """No new active region came of it; what is left to do is another move's."""
     ABORTED = 7
     """Given up before anything was released; the old region is still active."""
+    AWAITING_APPROVAL = 8
+    """It may lose more than the policy's `max_loss`: an operator decides."""
+    PROMOTING = 9
+    """Accepted; the new region's `on_promote` runs."""
 
 
 DONE_STATES = frozenset({FailoverState.SUCCEEDED, FailoverState.FAILED, FailoverState.ABORTED})
@@ -328,6 +448,33 @@ class FailoverPhase:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What it would cost to move the lease to a region. Negative: not known."""
+
+    age_ns: int = -1
+    """Changes of at least this many last nanoseconds may be lost."""
+    entries: int = -1
+    bytes: int = -1
+    added_latency_ns: int = 0
+    """How much longer a round trip takes, on the average over client traffic; below 0: shorter."""
+    capacity_short: float = 0.0
+    """Requests per second that the region could not take on top of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookRun:
+    """What a hook did in the course of a move."""
+
+    agent: str
+    hook: str
+    outcome: str
+    exit_code: int
+    output: str
+    end_wall_ns: int
+    length_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateResult:
     """How one region came out of a ranking."""
 
@@ -340,6 +487,8 @@ class CandidateResult:
     soft: bool = False
     scores: tuple[tuple[str, float], ...] = ()
     """(what, value), in the order in which they were compared."""
+    price: Price | None = None
+    """What moving the lease here would cost; None: it is here, or nobody holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +515,13 @@ class FailoverRecord:
     requested_target: str = ""
     forced: bool = False
     policy_version: int = 0
+    price: Price | None = None
+    """As it was when the target was chosen."""
+    approval_until_wall_ns: int = 0
+    """While it awaits approval: when `approval_action` is taken."""
+    approved_by: str = ""
+    hooks: tuple[HookRun, ...] = ()
+    override_rules: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -382,6 +538,8 @@ Record = (
     | DoubtRecord
     | LineageRecord
     | FailoverRecord
+    | OverrideRecord
+    | DampingRecord
 )
 
 RECORD_TYPES: tuple[type[Record], ...] = (
@@ -394,6 +552,8 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     DoubtRecord,
     LineageRecord,
     FailoverRecord,
+    OverrideRecord,
+    DampingRecord,
 )
 
 

@@ -11,11 +11,13 @@ from primacy_wire.messages import Hello, Membership, Report, RouteCount
 
 from primacy_coordinator.core.model import (
     AgentRecord,
+    DampingRecord,
     DoubtRecord,
     FailoverRecord,
     LeaseRecord,
     LineageRecord,
     MembershipRecord,
+    OverrideRecord,
     Policy,
     PolicyRecord,
     RegionRecord,
@@ -86,6 +88,7 @@ class Region:
     """Decayed share of time that it served; -1: not known yet."""
     availability_ns: int = 0
     """When `availability` was last brought up to date."""
+    damping: DampingRecord = DampingRecord("")
 
 
 @dataclass(slots=True)
@@ -148,6 +151,31 @@ class Doubt:
 
 
 @dataclass(slots=True)
+class Override:
+    """An override in force."""
+
+    record: OverrideRecord
+    began_ns: int
+    """When it began in the life of this machine, as if it had run since its start."""
+    expire_ns: int
+    """By this machine's clock, which no step of the wall clock moves."""
+
+
+@dataclass(slots=True)
+class SelfDoubt:
+    """The coordinator suspects itself: verdicts and elections are put off, renewals are not."""
+
+    name: str
+    """`SESSIONS_LOST` or `STALLED`."""
+    reason: str
+    began_ns: int
+    end_ns: int
+    """When it ends at the latest."""
+    lost: set[str] = field(default_factory=set)
+    """Agents whose sessions were lost."""
+
+
+@dataclass(slots=True)
 class Weights:
     version: int
     result: WeightsResult
@@ -181,6 +209,11 @@ class State:
     doubt: Doubt | None = None
     recovered_batch: int | None = None
     """The batch of a recovery that agents of the old store have not been told of yet."""
+    overrides: dict[str, Override] = field(default_factory=dict)
+    """By the key of the record."""
+    self_doubt: SelfDoubt | None = None
+    cool_until_wall_ns: int = 0
+    """Until when COOL_DOWN refuses moves while a region serves."""
     eligible_since_ns: int | None = None
     """Since when some region could be elected first."""
     journal_sequence: int = 0

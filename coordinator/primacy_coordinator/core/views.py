@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
+from primacy_wire.messages import Lag, Load, Phase, RouteCount, ServiceState
 
 from primacy_coordinator.core.model import (
     CandidateResult,
     DoubtRecord,
+    DrainState,
     ElectionStrategy,
     FailoverKind,
     FailoverRecord,
     LeasePhase,
+    OverrideRecord,
     Policy,
     RegionRecord,
     RoutingStrategy,
@@ -22,6 +24,9 @@ from primacy_coordinator.core.model import (
 
 Shares = tuple[tuple[str, float], ...]
 """(region, share), every registered region, sorted by name."""
+Causes = tuple[tuple[str, float], ...]
+"""(`policy`, `status`, `health`, `latency`, `capacity`, `panic`, `pin`, `slew` ...; part of the share that it gives or
+takes), in the order in which they were applied; they add up to the share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,9 @@ class AgentView:
     total: int
     reason: str
     load: Load
+    lag: Lag = Lag()
+    wall_offset_ns: int = 0
+    """How far its wall clock is ahead of ours, as far as a report's journey allows to tell."""
     detail: Any = None
     """Probe results and series as the agent sent them (`primacy.v1.ReportDetail`), or None."""
 
@@ -61,6 +69,20 @@ class SightView:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideView:
+    record: OverrideRecord
+    remaining_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SelfDoubtView:
+    name: str
+    reason: str
+    remaining_ns: int
+    """It ends then at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
 class RegionView:
     record: RegionRecord
     verdict: VerdictRecord
@@ -68,6 +90,14 @@ class RegionView:
     load: Load
     """Merged over the region's connected agents: rates and capacities added, shares and times weighted."""
     agents: tuple[AgentView, ...]
+    drain_state: DrainState = DrainState.NONE
+    cordoned: bool = False
+    overrides: tuple[OverrideView, ...] = ()
+    """Those that concern this region, pins left out."""
+    lag: Lag = Lag()
+    """Of its least lagging agent that is heard."""
+    penalty: float = 0.0
+    """Its decayed count of falls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +130,8 @@ class WeightsView:
     panic: bool
     reasons: tuple[tuple[str, str], ...] = ()
     """(region, why it has the reads it has)."""
+    causes: tuple[tuple[str, tuple[tuple[str, Causes], ...]], ...] = ()
+    """(client region, ((region, its causes), ...)) of the read rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +215,6 @@ class GroupView:
     failovers: tuple[FailoverRecord, ...]
     """All that are kept, newest first."""
     sights: tuple[SightView, ...]
+    overrides: tuple[OverrideView, ...] = ()
+    """All in force, sorted by key."""
+    self_doubt: SelfDoubtView | None = None
