@@ -207,8 +207,6 @@ class State:
     """Oldest first."""
     move: Move | None = None
     doubt: Doubt | None = None
-    recovered_batch: int | None = None
-    """The batch of a recovery that agents of the old store have not been told of yet."""
     overrides: dict[str, Override] = field(default_factory=dict)
     """By the key of the record."""
     self_doubt: SelfDoubt | None = None
