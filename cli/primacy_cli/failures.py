@@ -38,10 +38,12 @@ _NEXT_BY_CODE = {
 class CommandFailed(click.ClickException):
     """Ends the command with `exit_code`."""
 
-    def __init__(self, message: str, exit_code: int, advice: str = "") -> None:
+    def __init__(self, message: str, exit_code: int, advice: str = "", lost: bool = False) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]
         self.advice = advice
+        self.lost = lost
+        """Whether the same may work in a moment: nobody answered, or only for now."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"primacy: {self.message}", file=file, err=True)
@@ -49,8 +51,17 @@ class CommandFailed(click.ClickException):
             click.echo(f"next: {self.advice}", file=file, err=True)
 
 
+_LOST = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
+
+
 def failed_call(failure: RpcFailure, address: str, command_path: str, at_agent: bool = False) -> CommandFailed:
     """What to tell about a failed call to `address`."""
+    failed = _failed(failure, address, command_path, at_agent)
+    failed.lost = failure.code in _LOST
+    return failed
+
+
+def _failed(failure: RpcFailure, address: str, command_path: str, at_agent: bool) -> CommandFailed:
     who = "agent" if at_agent else "coordinator"
     if failure.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not failure.reason:
         what = "did not answer in time" if failure.code == "DEADLINE_EXCEEDED" else "cannot be reached"

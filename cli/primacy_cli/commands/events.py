@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +10,7 @@ import click
 from primacy_cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from primacy.v1.status_service_pb2 import Event, ListEventsRequest
+    from primacy.v1.status_service_pb2 import Event, ListEventsRequest, WatchEventsResponse
 
     from primacy_cli.tables import Renderable
 
@@ -20,9 +20,7 @@ SEVERITIES = {"info": 1, "warning": 2, "critical": 3}
 
 @click.command("events")
 @click.option("-f", "--follow", is_flag=True, help="Then print each new one as it happens, until Ctrl-C.")
-@click.option(
-    "-n", "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="Newest events to show."
-)
+@click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest events to show.")
 @click.option("--region", metavar="NAME", default="", help="Only about this region.")
 @click.option("--kind", "kinds", multiple=True, help="Only of this kind. May be repeated.")
 @click.option("--severity", type=click.Choice(list(SEVERITIES)), help="Only of at least this severity.")
@@ -47,36 +45,52 @@ def command(
     from primacy.v1.status_service_pb2 import ListEventsRequest, Severity
     from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 
+    from primacy_cli.paging import all_pages
+
     request = ListEventsRequest(
         group=session.group,
-        page_size=limit,
         region=region,
         kinds=kinds,
         min_severity=Severity.ValueType(SEVERITIES[severity] if severity else 0),
         failover_id=move,
     )
     if follow:
-        _follow(session, request)
+        _follow(session, request, limit)
         return
-    response = session.ask(StatusServiceStub(session.channel).ListEvents, request)
+    response = all_pages(session, StatusServiceStub(session.channel).ListEvents, request, "events", limit)
     session.show(response, lambda: _table(reversed(response.events), session.wide))
 
 
-def _follow(session: Session, request: ListEventsRequest) -> None:
+def _follow(session: Session, request: ListEventsRequest, limit: int) -> None:
     from primacy.v1.status_service_pb2 import ListEventsRequest, WatchEventsRequest
     from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 
+    from primacy_cli.paging import all_pages, watched
+
     stub = StatusServiceStub(session.channel)
+
+    def newest() -> int:
+        found = session.ask(stub.ListEvents, ListEventsRequest(group=session.group, page_size=1)).events
+        return found[0].sequence if found else 0
+
     # The watch goes on from the newest event before the list, so that none falls between; some then come twice.
-    newest = session.ask(stub.ListEvents, ListEventsRequest(group=session.group, page_size=1))
-    listed = session.ask(stub.ListEvents, request)
+    after, began = newest(), False
+    listed = all_pages(session, stub.ListEvents, request, "events", limit)
     _print(session, reversed(listed.events))
     printed = {event.sequence for event in listed.events}
-    after = newest.events[0].sequence if newest.events else 0
-    with session.failures():
-        for batch in stub.WatchEvents(WatchEventsRequest(group=session.group, after_sequence=after)):
-            fresh = (event for event in batch.events if event.sequence not in printed and _wanted(event, request))
-            _print(session, fresh)
+
+    def begin() -> Iterator[WatchEventsResponse]:
+        nonlocal after, began
+        if began and newest() < after:
+            session.note("this is another journal: it begins anew")
+            after = 0
+            printed.clear()
+        began = True
+        return stub.WatchEvents(WatchEventsRequest(group=session.group, after_sequence=after))
+
+    for batch in watched(session, begin):
+        _print(session, (event for event in batch.events if event.sequence not in printed and _wanted(event, request)))
+        after = max([after, *(event.sequence for event in batch.events)])
 
 
 def _wanted(event: Event, request: ListEventsRequest) -> bool:

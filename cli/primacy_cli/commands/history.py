@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("history")
 @click.argument("move", metavar="[ID]", default="")
-@click.option(
-    "-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest moves to show."
-)
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1), help="Newest moves to show.")
 @with_session
 def command(session: Session, move: str, limit: int) -> None:
     """Show past moves of the active lease, or one of them with its phases, evidence and candidates.
@@ -31,12 +29,14 @@ def command(session: Session, move: str, limit: int) -> None:
     from primacy.v1.election_service_pb2 import GetFailoverRequest, ListFailoversRequest
     from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
 
+    from primacy_cli.paging import all_pages
+
     stub = ElectionServiceStub(session.channel)
     if move:
         one = session.ask(stub.GetFailover, GetFailoverRequest(group=session.group, id=move))
         session.show(one, lambda: _one(one.failover, session.wide))
         return
-    many = session.ask(stub.ListFailovers, ListFailoversRequest(group=session.group, page_size=limit))
+    many = all_pages(session, stub.ListFailovers, ListFailoversRequest(group=session.group), "failovers", limit)
     session.show(many, lambda: _many(many, session.wide))
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from primacy_cli.tables import Renderable
 
-PAGE_SIZE = 1000
 CLEARABLE = ("location", "priority", "capacity", "endpoint", "labels")
 
 
@@ -52,16 +51,10 @@ def _list(session: Session) -> None:
     from primacy.v1.region_service_pb2 import ListRegionsRequest
     from primacy.v1.region_service_pb2_grpc import RegionServiceStub
 
+    from primacy_cli.paging import all_pages
+
     stub = RegionServiceStub(session.channel)
-    request = ListRegionsRequest(group=session.group, page_size=PAGE_SIZE)
-    response = session.ask(stub.ListRegions, request)
-    token = response.next_page_token
-    while token:
-        request.page_token = token
-        page = session.ask(stub.ListRegions, request)
-        response.regions.extend(page.regions)
-        token = page.next_page_token
-    response.next_page_token = ""
+    response = all_pages(session, stub.ListRegions, ListRegionsRequest(group=session.group), "regions")
     session.show(response, lambda: _listed(response, session.wide))
 
 

@@ -41,11 +41,11 @@ def command(session: Session, traffic: str, client: str, watch: bool) -> None:
         response = session.ask(stub.GetWeights, request)
         session.show(response, lambda: _matrix(response, session.wide))
         return
-    with session.failures():
-        for change in stub.WatchWeights(
-            WatchWeightsRequest(group=session.group, client_region=client, traffic_class=kind)
-        ):
-            _show_change(session, change)
+    from primacy_cli.paging import watched
+
+    wanted = WatchWeightsRequest(group=session.group, client_region=client, traffic_class=kind)
+    for change in watched(session, lambda: stub.WatchWeights(wanted)):
+        _show_change(session, change)
 
 
 def _show_change(session: Session, change: WatchWeightsResponse) -> None:

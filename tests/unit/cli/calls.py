@@ -86,6 +86,11 @@ class Run:
         call.terminate((), grpc.StatusCode.OK, "")
         return request
 
+    def answer_end(self, method: str, code: grpc.StatusCode) -> None:
+        """Wait for a call of a stream and fail it before it sent anything."""
+        call, _ = self._take(method, self._channel.take_unary_stream)
+        call.terminate((), code, "")
+
     def _take(self, method: str, take: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
         service, _, name = method.rpartition("/")
         full = service if "." in service else f"primacy.v1.{service}"
