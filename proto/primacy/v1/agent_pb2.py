@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from primacy.v1 import override_pb2 as primacy_dot_v1_dot_override__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16primacy/v1/agent.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\"\xd0\x01\n\x04Load\x12\x19\n\x0crequest_rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nerror_rate\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nlatency_ns\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0butilisation\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x15\n\x08\x63\x61pacity\x18\x05 \x01(\x01H\x04\x88\x01\x01\x42\x0f\n\r_request_rateB\r\n\x0b_error_rateB\r\n\x0b_latency_nsB\x0e\n\x0c_utilisationB\x0b\n\t_capacity\"\xc8\x01\n\x0bProbeResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x14\n\x07healthy\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12*\n\x07latency\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x63hanged_age\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\n\n\x08_healthy\"\x84\x01\n\x06Series\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06labels\x18\x02 \x03(\x0b\x32\x1e.primacy.v1.Series.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"[\n\x0cReportDetail\x12\'\n\x06probes\x18\x01 \x03(\x0b\x32\x17.primacy.v1.ProbeResult\x12\"\n\x06series\x18\x02 \x03(\x0b\x32\x12.primacy.v1.Series\"\xee\x03\n\x0bRegionAgent\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x16\n\tconnected\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x32\n\x0flast_report_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x05phase\x18\x05 \x01(\x0e\x32\x11.primacy.v1.Phase\x12\x17\n\nheld_epoch\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x0blease_valid\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12/\n\rservice_state\x18\x08 \x01(\x0e\x32\x18.primacy.v1.ServiceState\x12\x14\n\x07healthy\x18\t \x01(\x05H\x03\x88\x01\x01\x12\x12\n\x05total\x18\n \x01(\x05H\x04\x88\x01\x01\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x14\n\x0cpeer_address\x18\x0c \x01(\t\x12\x0c\n\x04host\x18\r \x01(\t\x12\x1e\n\x04load\x18\x0e \x01(\x0b\x32\x10.primacy.v1.Load\x12(\n\x06\x64\x65tail\x18\x0f \x01(\x0b\x32\x18.primacy.v1.ReportDetailB\x0c\n\n_connectedB\r\n\x0b_held_epochB\x0e\n\x0c_lease_validB\n\n\x08_healthyB\x08\n\x06_total*~\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_STANDBY\x10\x01\x12\x13\n\x0fPHASE_PROMOTING\x10\x02\x12\x10\n\x0cPHASE_ACTIVE\x10\x03\x12\x10\n\x0cPHASE_FROZEN\x10\x04\x12\x12\n\x0ePHASE_DEMOTING\x10\x05*w\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x14\n\x10SERVICE_STATE_UP\x10\x02\x12\x16\n\x12SERVICE_STATE_DOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16primacy/v1/agent.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19primacy/v1/override.proto\"\xf6\x01\n\x04Load\x12\x19\n\x0crequest_rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nerror_rate\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nlatency_ns\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0butilisation\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x15\n\x08\x63\x61pacity\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tin_flight\x18\x06 \x01(\x01H\x05\x88\x01\x01\x42\x0f\n\r_request_rateB\r\n\x0b_error_rateB\r\n\x0b_latency_nsB\x0e\n\x0c_utilisationB\x0b\n\t_capacityB\x0c\n\n_in_flight\"\xc8\x01\n\x0bProbeResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x14\n\x07healthy\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12*\n\x07latency\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x63hanged_age\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\n\n\x08_healthy\"\x84\x01\n\x06Series\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x06labels\x18\x02 \x03(\x0b\x32\x1e.primacy.v1.Series.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"[\n\x0cReportDetail\x12\'\n\x06probes\x18\x01 \x03(\x0b\x32\x17.primacy.v1.ProbeResult\x12\"\n\x06series\x18\x02 \x03(\x0b\x32\x12.primacy.v1.Series\"\xbd\x04\n\x0bRegionAgent\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x16\n\tconnected\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x32\n\x0flast_report_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x05phase\x18\x05 \x01(\x0e\x32\x11.primacy.v1.Phase\x12\x17\n\nheld_epoch\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x0blease_valid\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12/\n\rservice_state\x18\x08 \x01(\x0e\x32\x18.primacy.v1.ServiceState\x12\x14\n\x07healthy\x18\t \x01(\x05H\x03\x88\x01\x01\x12\x12\n\x05total\x18\n \x01(\x05H\x04\x88\x01\x01\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x14\n\x0cpeer_address\x18\x0c \x01(\t\x12\x0c\n\x04host\x18\r \x01(\t\x12\x1e\n\x04load\x18\x0e \x01(\x0b\x32\x10.primacy.v1.Load\x12(\n\x06\x64\x65tail\x18\x0f \x01(\x0b\x32\x18.primacy.v1.ReportDetail\x12\x1c\n\x03lag\x18\x10 \x01(\x0b\x32\x0f.primacy.v1.Lag\x12/\n\x0c\x63lock_offset\x18\x11 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_connectedB\r\n\x0b_held_epochB\x0e\n\x0c_lease_validB\n\n\x08_healthyB\x08\n\x06_total*~\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_STANDBY\x10\x01\x12\x13\n\x0fPHASE_PROMOTING\x10\x02\x12\x10\n\x0cPHASE_ACTIVE\x10\x03\x12\x10\n\x0cPHASE_FROZEN\x10\x04\x12\x12\n\x0ePHASE_DEMOTING\x10\x05*w\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_STATE_STARTING\x10\x01\x12\x14\n\x10SERVICE_STATE_UP\x10\x02\x12\x16\n\x12SERVICE_STATE_DOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,20 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SERIES_LABELSENTRY']._loaded_options = None
   _globals['_SERIES_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_PHASE']._serialized_start=1209
-  _globals['_PHASE']._serialized_end=1335
-  _globals['_SERVICESTATE']._serialized_start=1337
-  _globals['_SERVICESTATE']._serialized_end=1456
-  _globals['_LOAD']._serialized_start=71
-  _globals['_LOAD']._serialized_end=279
-  _globals['_PROBERESULT']._serialized_start=282
-  _globals['_PROBERESULT']._serialized_end=482
-  _globals['_SERIES']._serialized_start=485
-  _globals['_SERIES']._serialized_end=617
-  _globals['_SERIES_LABELSENTRY']._serialized_start=572
-  _globals['_SERIES_LABELSENTRY']._serialized_end=617
-  _globals['_REPORTDETAIL']._serialized_start=619
-  _globals['_REPORTDETAIL']._serialized_end=710
-  _globals['_REGIONAGENT']._serialized_start=713
-  _globals['_REGIONAGENT']._serialized_end=1207
+  _globals['_PHASE']._serialized_start=1353
+  _globals['_PHASE']._serialized_end=1479
+  _globals['_SERVICESTATE']._serialized_start=1481
+  _globals['_SERVICESTATE']._serialized_end=1600
+  _globals['_LOAD']._serialized_start=98
+  _globals['_LOAD']._serialized_end=344
+  _globals['_PROBERESULT']._serialized_start=347
+  _globals['_PROBERESULT']._serialized_end=547
+  _globals['_SERIES']._serialized_start=550
+  _globals['_SERIES']._serialized_end=682
+  _globals['_SERIES_LABELSENTRY']._serialized_start=637
+  _globals['_SERIES_LABELSENTRY']._serialized_end=682
+  _globals['_REPORTDETAIL']._serialized_start=684
+  _globals['_REPORTDETAIL']._serialized_end=775
+  _globals['_REGIONAGENT']._serialized_start=778
+  _globals['_REGIONAGENT']._serialized_end=1351
 # @@protoc_insertion_point(module_scope)

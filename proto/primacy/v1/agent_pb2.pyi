@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from primacy.v1 import override_pb2 as override_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -93,6 +94,7 @@ class Load(message.Message):
     LATENCY_NS_FIELD_NUMBER: builtins.int
     UTILISATION_FIELD_NUMBER: builtins.int
     CAPACITY_FIELD_NUMBER: builtins.int
+    IN_FLIGHT_FIELD_NUMBER: builtins.int
     request_rate: builtins.float
     """Requests per second, 0 or more."""
     error_rate: builtins.float
@@ -103,6 +105,8 @@ class Load(message.Message):
     """Share of capacity in use, 0 or more; above 1 is overload."""
     capacity: builtins.float
     """Requests per second that the instances can serve, 0 or more."""
+    in_flight: builtins.float
+    """Requests that are being worked on, 0 or more."""
     def __init__(
         self,
         *,
@@ -111,15 +115,18 @@ class Load(message.Message):
         latency_ns: builtins.int | None = ...,
         utilisation: builtins.float | None = ...,
         capacity: builtins.float | None = ...,
+        in_flight: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_capacity", b"_capacity", "_error_rate", b"_error_rate", "_latency_ns", b"_latency_ns", "_request_rate", b"_request_rate", "_utilisation", b"_utilisation", "capacity", b"capacity", "error_rate", b"error_rate", "latency_ns", b"latency_ns", "request_rate", b"request_rate", "utilisation", b"utilisation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_capacity", b"_capacity", "_error_rate", b"_error_rate", "_in_flight", b"_in_flight", "_latency_ns", b"_latency_ns", "_request_rate", b"_request_rate", "_utilisation", b"_utilisation", "capacity", b"capacity", "error_rate", b"error_rate", "in_flight", b"in_flight", "latency_ns", b"latency_ns", "request_rate", b"request_rate", "utilisation", b"utilisation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_capacity", b"_capacity", "_error_rate", b"_error_rate", "_latency_ns", b"_latency_ns", "_request_rate", b"_request_rate", "_utilisation", b"_utilisation", "capacity", b"capacity", "error_rate", b"error_rate", "latency_ns", b"latency_ns", "request_rate", b"request_rate", "utilisation", b"utilisation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_capacity", b"_capacity", "_error_rate", b"_error_rate", "_in_flight", b"_in_flight", "_latency_ns", b"_latency_ns", "_request_rate", b"_request_rate", "_utilisation", b"_utilisation", "capacity", b"capacity", "error_rate", b"error_rate", "in_flight", b"in_flight", "latency_ns", b"latency_ns", "request_rate", b"request_rate", "utilisation", b"utilisation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capacity: _TypeAlias = typing.Literal["capacity"]  # noqa: Y015
     _WhichOneofArgType__capacity: _TypeAlias = typing.Literal["_capacity", b"_capacity"]  # noqa: Y015
     _WhichOneofReturnType__error_rate: _TypeAlias = typing.Literal["error_rate"]  # noqa: Y015
     _WhichOneofArgType__error_rate: _TypeAlias = typing.Literal["_error_rate", b"_error_rate"]  # noqa: Y015
+    _WhichOneofReturnType__in_flight: _TypeAlias = typing.Literal["in_flight"]  # noqa: Y015
+    _WhichOneofArgType__in_flight: _TypeAlias = typing.Literal["_in_flight", b"_in_flight"]  # noqa: Y015
     _WhichOneofReturnType__latency_ns: _TypeAlias = typing.Literal["latency_ns"]  # noqa: Y015
     _WhichOneofArgType__latency_ns: _TypeAlias = typing.Literal["_latency_ns", b"_latency_ns"]  # noqa: Y015
     _WhichOneofReturnType__request_rate: _TypeAlias = typing.Literal["request_rate"]  # noqa: Y015
@@ -130,6 +137,8 @@ class Load(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity) -> _WhichOneofReturnType__capacity | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error_rate) -> _WhichOneofReturnType__error_rate | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_flight) -> _WhichOneofReturnType__in_flight | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ns) -> _WhichOneofReturnType__latency_ns | None: ...
     @typing.overload
@@ -153,7 +162,7 @@ class ProbeResult(message.Message):
     name: builtins.str
     """Name of the probe in the agent's configuration."""
     kind: builtins.str
-    """Kind of the probe: `http`, `tcp`, `process` or `peer`."""
+    """Kind of the probe: `http`, `tcp`, `grpc`, `exec`, `process`, `prometheus` or `peer`."""
     target: builtins.str
     """What it looks at: a URL, `host:port`, or a process."""
     healthy: builtins.bool
@@ -286,6 +295,8 @@ class RegionAgent(message.Message):
     HOST_FIELD_NUMBER: builtins.int
     LOAD_FIELD_NUMBER: builtins.int
     DETAIL_FIELD_NUMBER: builtins.int
+    LAG_FIELD_NUMBER: builtins.int
+    CLOCK_OFFSET_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """Name of the agent within its region."""
     incarnation: builtins.str
@@ -322,6 +333,14 @@ class RegionAgent(message.Message):
     def detail(self) -> ReportDetail:
         """Its probes and series."""
 
+    @builtins.property
+    def lag(self) -> override_pb2.Lag:
+        """How far the data behind it lags."""
+
+    @builtins.property
+    def clock_offset(self) -> duration_pb2.Duration:
+        """How far its wall clock is ahead of the coordinator's, the report's journey included."""
+
     def __init__(
         self,
         *,
@@ -340,10 +359,12 @@ class RegionAgent(message.Message):
         host: builtins.str = ...,
         load: Load | None = ...,
         detail: ReportDetail | None = ...,
+        lag: override_pb2.Lag | None = ...,
+        clock_offset: duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_connected", b"_connected", "_healthy", b"_healthy", "_held_epoch", b"_held_epoch", "_lease_valid", b"_lease_valid", "_total", b"_total", "connected", b"connected", "detail", b"detail", "healthy", b"healthy", "held_epoch", b"held_epoch", "last_report_age", b"last_report_age", "lease_valid", b"lease_valid", "load", b"load", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_connected", b"_connected", "_healthy", b"_healthy", "_held_epoch", b"_held_epoch", "_lease_valid", b"_lease_valid", "_total", b"_total", "clock_offset", b"clock_offset", "connected", b"connected", "detail", b"detail", "healthy", b"healthy", "held_epoch", b"held_epoch", "lag", b"lag", "last_report_age", b"last_report_age", "lease_valid", b"lease_valid", "load", b"load", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_connected", b"_connected", "_healthy", b"_healthy", "_held_epoch", b"_held_epoch", "_lease_valid", b"_lease_valid", "_total", b"_total", "agent", b"agent", "connected", b"connected", "detail", b"detail", "healthy", b"healthy", "held_epoch", b"held_epoch", "host", b"host", "incarnation", b"incarnation", "last_report_age", b"last_report_age", "lease_valid", b"lease_valid", "load", b"load", "peer_address", b"peer_address", "phase", b"phase", "reason", b"reason", "service_state", b"service_state", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_connected", b"_connected", "_healthy", b"_healthy", "_held_epoch", b"_held_epoch", "_lease_valid", b"_lease_valid", "_total", b"_total", "agent", b"agent", "clock_offset", b"clock_offset", "connected", b"connected", "detail", b"detail", "healthy", b"healthy", "held_epoch", b"held_epoch", "host", b"host", "incarnation", b"incarnation", "lag", b"lag", "last_report_age", b"last_report_age", "lease_valid", b"lease_valid", "load", b"load", "peer_address", b"peer_address", "phase", b"phase", "reason", b"reason", "service_state", b"service_state", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__connected: _TypeAlias = typing.Literal["connected"]  # noqa: Y015
     _WhichOneofArgType__connected: _TypeAlias = typing.Literal["_connected", b"_connected"]  # noqa: Y015

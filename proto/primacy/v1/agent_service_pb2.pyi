@@ -37,6 +37,7 @@ class SessionRequest(message.Message):
     RELEASED_FIELD_NUMBER: builtins.int
     RELEASE_REFUSED_FIELD_NUMBER: builtins.int
     FROZEN_FIELD_NUMBER: builtins.int
+    HOOK_RAN_FIELD_NUMBER: builtins.int
     @builtins.property
     def hello(self) -> Hello:
         """Who this life is. First, and only first."""
@@ -65,6 +66,10 @@ class SessionRequest(message.Message):
     def frozen(self) -> Frozen:
         """Writes are stopped."""
 
+    @builtins.property
+    def hook_ran(self) -> HookRan:
+        """A hook has ended."""
+
     def __init__(
         self,
         *,
@@ -75,12 +80,13 @@ class SessionRequest(message.Message):
         released: Released | None = ...,
         release_refused: ReleaseRefused | None = ...,
         frozen: Frozen | None = ...,
+        hook_ran: HookRan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "message", b"message", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "message", b"message", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["hello", "report", "accept", "refuse", "released", "release_refused", "frozen"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["hello", "report", "accept", "refuse", "released", "release_refused", "frozen", "hook_ran"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -479,6 +485,10 @@ class Report(message.Message):
     SIGHTS_FIELD_NUMBER: builtins.int
     ROUTED_FIELD_NUMBER: builtins.int
     DETAIL_FIELD_NUMBER: builtins.int
+    LAG_AGE_NS_FIELD_NUMBER: builtins.int
+    LAG_ENTRIES_FIELD_NUMBER: builtins.int
+    LAG_BYTES_FIELD_NUMBER: builtins.int
+    WALL_NS_FIELD_NUMBER: builtins.int
     incarnation: builtins.str
     """The life that reports."""
     number: builtins.int
@@ -499,6 +509,14 @@ class Report(message.Message):
     """Number of the newest report of this life whose answer arrived; 0 when none did."""
     freeze_id: builtins.str
     """The freeze in force. Empty when none is."""
+    lag_age_ns: builtins.int
+    """Age of the oldest change that has not arrived, in nanoseconds. Not set: not measured."""
+    lag_entries: builtins.int
+    """Changes that have not arrived. Not set: not measured."""
+    lag_bytes: builtins.int
+    """Their bytes. Not set: not measured."""
+    wall_ns: builtins.int
+    """The agent's wall clock, in nanoseconds since 1970. For people: no lease rests on it."""
     @builtins.property
     def lineage(self) -> Lineage:
         """The store that it follows."""
@@ -542,12 +560,27 @@ class Report(message.Message):
         sights: abc.Iterable[PeerSight] | None = ...,
         routed: abc.Iterable[RouteCount] | None = ...,
         detail: agent_pb2.ReportDetail | None = ...,
+        lag_age_ns: builtins.int | None = ...,
+        lag_entries: builtins.int | None = ...,
+        lag_bytes: builtins.int | None = ...,
+        wall_ns: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["detail", b"detail", "health", b"health", "lineage", b"lineage", "load", b"load"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_lag_age_ns", b"_lag_age_ns", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "detail", b"detail", "health", b"health", "lag_age_ns", b"lag_age_ns", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "lineage", b"lineage", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answered", b"answered", "detail", b"detail", "epoch", b"epoch", "freeze_id", b"freeze_id", "health", b"health", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "lineage", b"lineage", "load", b"load", "membership_version", b"membership_version", "number", b"number", "phase", b"phase", "released_epoch", b"released_epoch", "routed", b"routed", "sights", b"sights", "valid", b"valid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_lag_age_ns", b"_lag_age_ns", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "answered", b"answered", "detail", b"detail", "epoch", b"epoch", "freeze_id", b"freeze_id", "health", b"health", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "lag_age_ns", b"lag_age_ns", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "lineage", b"lineage", "load", b"load", "membership_version", b"membership_version", "number", b"number", "phase", b"phase", "released_epoch", b"released_epoch", "routed", b"routed", "sights", b"sights", "valid", b"valid", "wall_ns", b"wall_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lag_age_ns: _TypeAlias = typing.Literal["lag_age_ns"]  # noqa: Y015
+    _WhichOneofArgType__lag_age_ns: _TypeAlias = typing.Literal["_lag_age_ns", b"_lag_age_ns"]  # noqa: Y015
+    _WhichOneofReturnType__lag_bytes: _TypeAlias = typing.Literal["lag_bytes"]  # noqa: Y015
+    _WhichOneofArgType__lag_bytes: _TypeAlias = typing.Literal["_lag_bytes", b"_lag_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__lag_entries: _TypeAlias = typing.Literal["lag_entries"]  # noqa: Y015
+    _WhichOneofArgType__lag_entries: _TypeAlias = typing.Literal["_lag_entries", b"_lag_entries"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lag_age_ns) -> _WhichOneofReturnType__lag_age_ns | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lag_bytes) -> _WhichOneofReturnType__lag_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lag_entries) -> _WhichOneofReturnType__lag_entries | None: ...
 
 @typing.final
 class Accept(message.Message):
@@ -557,19 +590,23 @@ class Accept(message.Message):
 
     INCARNATION_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
+    PROMOTING_FIELD_NUMBER: builtins.int
     incarnation: builtins.str
     """The life that took it."""
     epoch: builtins.int
     """The epoch that was offered."""
+    promoting: builtins.bool
+    """`on_promote` runs now: the agent is active only when that has succeeded."""
     def __init__(
         self,
         *,
         incarnation: builtins.str = ...,
         epoch: builtins.int = ...,
+        promoting: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["epoch", b"epoch", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["epoch", b"epoch", "incarnation", b"incarnation", "promoting", b"promoting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -686,6 +723,50 @@ class Frozen(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["epoch", b"epoch", "freeze_id", b"freeze_id", "incarnation", b"incarnation", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class HookRan(message.Message):
+    """A hook of the agent has ended."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    INCARNATION_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    HOOK_FIELD_NUMBER: builtins.int
+    EXIT_CODE_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    LENGTH_NS_FIELD_NUMBER: builtins.int
+    incarnation: builtins.str
+    """The life that it ran in."""
+    epoch: builtins.int
+    """The epoch that it ran for."""
+    hook: builtins.str
+    """`on_promote` or `on_demote`."""
+    exit_code: builtins.int
+    """What it exited with; -1 when it was killed or could not be started."""
+    outcome: builtins.str
+    """`succeeded`, `failed`, `timed out` or `not started`."""
+    output: builtins.str
+    """The end of what it printed."""
+    length_ns: builtins.int
+    """How long it ran, in nanoseconds."""
+    def __init__(
+        self,
+        *,
+        incarnation: builtins.str = ...,
+        epoch: builtins.int = ...,
+        hook: builtins.str = ...,
+        exit_code: builtins.int = ...,
+        outcome: builtins.str = ...,
+        output: builtins.str = ...,
+        length_ns: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["epoch", b"epoch", "exit_code", b"exit_code", "hook", b"hook", "incarnation", b"incarnation", "length_ns", b"length_ns", "outcome", b"outcome", "output", b"output"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

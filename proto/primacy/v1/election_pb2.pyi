@@ -10,6 +10,7 @@ from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from primacy.v1 import override_pb2 as override_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -109,6 +110,10 @@ class _FailoverStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Failover
     """Done: no new active region came of it."""
     FAILOVER_STATE_ABORTED: _FailoverState.ValueType  # 7
     """Done: given up before anything was released. The old region is still active."""
+    FAILOVER_STATE_AWAITING_APPROVAL: _FailoverState.ValueType  # 8
+    """It may lose more than the policy's `max_loss`: waits for `ApproveFailover`."""
+    FAILOVER_STATE_PROMOTING: _FailoverState.ValueType  # 9
+    """Accepted; the new region's `on_promote` hook runs."""
 
 class FailoverState(_FailoverState, metaclass=_FailoverStateEnumTypeWrapper):
     """How far a move has come."""
@@ -129,6 +134,10 @@ FAILOVER_STATE_FAILED: FailoverState.ValueType  # 6
 """Done: no new active region came of it."""
 FAILOVER_STATE_ABORTED: FailoverState.ValueType  # 7
 """Done: given up before anything was released. The old region is still active."""
+FAILOVER_STATE_AWAITING_APPROVAL: FailoverState.ValueType  # 8
+"""It may lose more than the policy's `max_loss`: waits for `ApproveFailover`."""
+FAILOVER_STATE_PROMOTING: FailoverState.ValueType  # 9
+"""Accepted; the new region's `on_promote` hook runs."""
 
 class _FailoverMode:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -279,6 +288,90 @@ class FailoverPhase(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class Price(message.Message):
+    """What it would cost to move the lease to a region."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    AT_RISK_FIELD_NUMBER: builtins.int
+    ADDED_LATENCY_FIELD_NUMBER: builtins.int
+    CAPACITY_SHORT_FIELD_NUMBER: builtins.int
+    capacity_short: builtins.float
+    """Requests per second that the region could not take on top of its own."""
+    @builtins.property
+    def at_risk(self) -> override_pb2.Lag:
+        """What may be lost. Not set: not known, for no agent of the region measures it."""
+
+    @builtins.property
+    def added_latency(self) -> duration_pb2.Duration:
+        """How much longer a round trip takes, on the average over client traffic; negative: shorter."""
+
+    def __init__(
+        self,
+        *,
+        at_risk: override_pb2.Lag | None = ...,
+        added_latency: duration_pb2.Duration | None = ...,
+        capacity_short: builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_capacity_short", b"_capacity_short", "added_latency", b"added_latency", "at_risk", b"at_risk", "capacity_short", b"capacity_short"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_capacity_short", b"_capacity_short", "added_latency", b"added_latency", "at_risk", b"at_risk", "capacity_short", b"capacity_short"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__capacity_short: _TypeAlias = typing.Literal["capacity_short"]  # noqa: Y015
+    _WhichOneofArgType__capacity_short: _TypeAlias = typing.Literal["_capacity_short", b"_capacity_short"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity_short) -> _WhichOneofReturnType__capacity_short | None: ...
+
+@typing.final
+class HookRun(message.Message):
+    """What a hook did in the course of a move."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: builtins.int
+    HOOK_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    EXIT_CODE_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    DURATION_FIELD_NUMBER: builtins.int
+    agent: builtins.str
+    """The agent that ran it: `REGION/AGENT`."""
+    hook: builtins.str
+    """`on_promote` or `on_demote`."""
+    outcome: builtins.str
+    """`succeeded`, `failed`, `timed out` or `not started`."""
+    exit_code: builtins.int
+    """What it exited with; -1 when it was killed or could not be started."""
+    output: builtins.str
+    """The end of what it printed."""
+    @builtins.property
+    def end_time(self) -> timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    @builtins.property
+    def duration(self) -> duration_pb2.Duration:
+        """How long it ran."""
+
+    def __init__(
+        self,
+        *,
+        agent: builtins.str = ...,
+        hook: builtins.str = ...,
+        outcome: builtins.str = ...,
+        exit_code: builtins.int | None = ...,
+        output: builtins.str = ...,
+        end_time: timestamp_pb2.Timestamp | None = ...,
+        duration: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "duration", b"duration", "end_time", b"end_time", "exit_code", b"exit_code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "agent", b"agent", "duration", b"duration", "end_time", b"end_time", "exit_code", b"exit_code", "hook", b"hook", "outcome", b"outcome", "output", b"output"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+
+@typing.final
 class Candidate(message.Message):
     """How one region came out of a ranking."""
 
@@ -312,6 +405,7 @@ class Candidate(message.Message):
     SOFT_FIELD_NUMBER: builtins.int
     SCORES_FIELD_NUMBER: builtins.int
     PENALTY_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
     region: builtins.str
     """Name of the region."""
     rank: builtins.int
@@ -330,6 +424,10 @@ class Candidate(message.Message):
     def scores(self) -> containers.ScalarMap[builtins.str, builtins.float]:
         """What was compared, by name."""
 
+    @builtins.property
+    def price(self) -> Price:
+        """What moving the lease there would cost. Not set for the region that holds it."""
+
     def __init__(
         self,
         *,
@@ -341,10 +439,11 @@ class Candidate(message.Message):
         soft: builtins.bool | None = ...,
         scores: abc.Mapping[builtins.str, builtins.float] | None = ...,
         penalty: builtins.float | None = ...,
+        price: Price | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_eligible", b"_eligible", "_penalty", b"_penalty", "_rank", b"_rank", "_soft", b"_soft", "eligible", b"eligible", "penalty", b"penalty", "rank", b"rank", "soft", b"soft"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_eligible", b"_eligible", "_penalty", b"_penalty", "_rank", b"_rank", "_soft", b"_soft", "eligible", b"eligible", "penalty", b"penalty", "price", b"price", "rank", b"rank", "soft", b"soft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_eligible", b"_eligible", "_penalty", b"_penalty", "_rank", b"_rank", "_soft", b"_soft", "detail", b"detail", "eligible", b"eligible", "penalty", b"penalty", "rank", b"rank", "region", b"region", "rule", b"rule", "scores", b"scores", "soft", b"soft"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_eligible", b"_eligible", "_penalty", b"_penalty", "_rank", b"_rank", "_soft", b"_soft", "detail", b"detail", "eligible", b"eligible", "penalty", b"penalty", "price", b"price", "rank", b"rank", "region", b"region", "rule", b"rule", "scores", b"scores", "soft", b"soft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__eligible: _TypeAlias = typing.Literal["eligible"]  # noqa: Y015
     _WhichOneofArgType__eligible: _TypeAlias = typing.Literal["_eligible", b"_eligible"]  # noqa: Y015
@@ -387,6 +486,11 @@ class Failover(message.Message):
     OWNER_FIELD_NUMBER: builtins.int
     REQUESTED_REGION_FIELD_NUMBER: builtins.int
     POLICY_VERSION_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
+    APPROVAL_EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    APPROVED_BY_FIELD_NUMBER: builtins.int
+    HOOKS_FIELD_NUMBER: builtins.int
+    OVERRIDE_RULES_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Id, unique in the group."""
     kind: FailoverKind.ValueType
@@ -413,6 +517,8 @@ class Failover(message.Message):
     """The region that the operator named. Empty: the best."""
     policy_version: builtins.int
     """The version of the policy that it runs under."""
+    approved_by: builtins.str
+    """Who approved it. Empty when nobody had to."""
     @builtins.property
     def start_time(self) -> timestamp_pb2.Timestamp:
         """When it began."""
@@ -432,6 +538,22 @@ class Failover(message.Message):
     @builtins.property
     def evidence(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """What the decision rests on: one line for each piece."""
+
+    @builtins.property
+    def price(self) -> Price:
+        """What it costs, as known when the region was chosen."""
+
+    @builtins.property
+    def approval_expire_time(self) -> timestamp_pb2.Timestamp:
+        """While it awaits approval: when the policy's `approval_action` is taken."""
+
+    @builtins.property
+    def hooks(self) -> containers.RepeatedCompositeFieldContainer[HookRun]:
+        """The hooks that ran in its course, in the order in which they ended."""
+
+    @builtins.property
+    def override_rules(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Rules that were passed over."""
 
     def __init__(
         self,
@@ -454,10 +576,15 @@ class Failover(message.Message):
         owner: builtins.str = ...,
         requested_region: builtins.str = ...,
         policy_version: builtins.int | None = ...,
+        price: Price | None = ...,
+        approval_expire_time: timestamp_pb2.Timestamp | None = ...,
+        approved_by: builtins.str = ...,
+        hooks: abc.Iterable[HookRun] | None = ...,
+        override_rules: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_epoch", b"_epoch", "_from_region", b"_from_region", "_policy_version", b"_policy_version", "_to_region", b"_to_region", "end_time", b"end_time", "epoch", b"epoch", "from_region", b"from_region", "policy_version", b"policy_version", "start_time", b"start_time", "to_region", b"to_region"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_epoch", b"_epoch", "_from_region", b"_from_region", "_policy_version", b"_policy_version", "_to_region", b"_to_region", "approval_expire_time", b"approval_expire_time", "end_time", b"end_time", "epoch", b"epoch", "from_region", b"from_region", "policy_version", b"policy_version", "price", b"price", "start_time", b"start_time", "to_region", b"to_region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_epoch", b"_epoch", "_from_region", b"_from_region", "_policy_version", b"_policy_version", "_to_region", b"_to_region", "candidates", b"candidates", "cause", b"cause", "end_time", b"end_time", "epoch", b"epoch", "evidence", b"evidence", "explanation", b"explanation", "from_region", b"from_region", "id", b"id", "kind", b"kind", "mode", b"mode", "owner", b"owner", "phases", b"phases", "policy_version", b"policy_version", "reason", b"reason", "requested_region", b"requested_region", "start_time", b"start_time", "state", b"state", "to_region", b"to_region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_epoch", b"_epoch", "_from_region", b"_from_region", "_policy_version", b"_policy_version", "_to_region", b"_to_region", "approval_expire_time", b"approval_expire_time", "approved_by", b"approved_by", "candidates", b"candidates", "cause", b"cause", "end_time", b"end_time", "epoch", b"epoch", "evidence", b"evidence", "explanation", b"explanation", "from_region", b"from_region", "hooks", b"hooks", "id", b"id", "kind", b"kind", "mode", b"mode", "override_rules", b"override_rules", "owner", b"owner", "phases", b"phases", "policy_version", b"policy_version", "price", b"price", "reason", b"reason", "requested_region", b"requested_region", "start_time", b"start_time", "state", b"state", "to_region", b"to_region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = typing.Literal["_epoch", b"_epoch"]  # noqa: Y015

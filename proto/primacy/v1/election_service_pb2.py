@@ -25,40 +25,57 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from primacy.v1 import election_pb2 as primacy_dot_v1_dot_election__pb2
+from primacy.v1 import override_pb2 as primacy_dot_v1_dot_override__pb2
 from primacy.v1 import policy_pb2 as primacy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!primacy/v1/election_service.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19primacy/v1/election.proto\x1a\x17primacy/v1/policy.proto\"\'\n\x16GetActiveRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xd4\x01\n\x17GetActiveRegionResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06region\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tremaining\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_groupB\t\n\x07_regionB\x08\n\x06_epoch\")\n\x18WatchActiveRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xd6\x01\n\x19WatchActiveRegionResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06region\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tremaining\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_groupB\t\n\x07_regionB\x08\n\x06_epoch\"\xf6\x01\n\x0f\x46\x61iloverRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rtarget_region\x18\x02 \x01(\t\x12&\n\x04mode\x18\x03 \x01(\x0e\x32\x18.primacy.v1.FailoverMode\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\x08if_epoch\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\x0eoverride_rules\x18\x06 \x03(\t\x12\x15\n\rholder_fenced\x18\x07 \x01(\t\x12\x0c\n\x04wait\x18\x08 \x01(\x08\x12\x15\n\rvalidate_only\x18\t \x01(\x08\x12\r\n\x05owner\x18\n \x01(\tB\x0b\n\t_if_epoch\"z\n\x10\x46\x61iloverResponse\x12&\n\x08\x66\x61ilover\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Failover\x12\r\n\x05steps\x18\x02 \x03(\t\x12/\n\x0clongest_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"/\n\x12GetFailoverRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"=\n\x13GetFailoverResponse\x12&\n\x08\x66\x61ilover\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Failover\"L\n\x14ListFailoversRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x15ListFailoversResponse\x12\'\n\tfailovers\x18\x01 \x03(\x0b\x32\x14.primacy.v1.Failover\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x16\x45xplainElectionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0f\n\x07if_down\x18\x02 \x01(\t\x12\x13\n\x0b\x66\x61ilover_id\x18\x03 \x01(\t\"\xff\x01\n\x17\x45xplainElectionResponse\x12.\n\x08strategy\x18\x01 \x01(\x0e\x32\x1c.primacy.v1.ElectionStrategy\x12\x13\n\x06winner\x18\x02 \x01(\tH\x00\x88\x01\x01\x12)\n\ncandidates\x18\x03 \x03(\x0b\x32\x15.primacy.v1.Candidate\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\x12\x1a\n\ractive_region\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x17\n\nwould_move\x18\x06 \x01(\x08H\x02\x88\x01\x01\x42\t\n\x07_winnerB\x10\n\x0e_active_regionB\r\n\x0b_would_move2\x9a\x04\n\x0f\x45lectionService\x12Z\n\x0fGetActiveRegion\x12\".primacy.v1.GetActiveRegionRequest\x1a#.primacy.v1.GetActiveRegionResponse\x12\x62\n\x11WatchActiveRegion\x12$.primacy.v1.WatchActiveRegionRequest\x1a%.primacy.v1.WatchActiveRegionResponse0\x01\x12\x45\n\x08\x46\x61ilover\x12\x1b.primacy.v1.FailoverRequest\x1a\x1c.primacy.v1.FailoverResponse\x12N\n\x0bGetFailover\x12\x1e.primacy.v1.GetFailoverRequest\x1a\x1f.primacy.v1.GetFailoverResponse\x12T\n\rListFailovers\x12 .primacy.v1.ListFailoversRequest\x1a!.primacy.v1.ListFailoversResponse\x12Z\n\x0f\x45xplainElection\x12\".primacy.v1.ExplainElectionRequest\x1a#.primacy.v1.ExplainElectionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!primacy/v1/election_service.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19primacy/v1/election.proto\x1a\x19primacy/v1/override.proto\x1a\x17primacy/v1/policy.proto\"\'\n\x16GetActiveRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xd4\x01\n\x17GetActiveRegionResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06region\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tremaining\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_groupB\t\n\x07_regionB\x08\n\x06_epoch\")\n\x18WatchActiveRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xd6\x01\n\x19WatchActiveRegionResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06region\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tremaining\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_groupB\t\n\x07_regionB\x08\n\x06_epoch\"\xf6\x01\n\x0f\x46\x61iloverRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rtarget_region\x18\x02 \x01(\t\x12&\n\x04mode\x18\x03 \x01(\x0e\x32\x18.primacy.v1.FailoverMode\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x15\n\x08if_epoch\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\x0eoverride_rules\x18\x06 \x03(\t\x12\x15\n\rholder_fenced\x18\x07 \x01(\t\x12\x0c\n\x04wait\x18\x08 \x01(\x08\x12\x15\n\rvalidate_only\x18\t \x01(\x08\x12\r\n\x05owner\x18\n \x01(\tB\x0b\n\t_if_epoch\"\x9c\x01\n\x10\x46\x61iloverResponse\x12&\n\x08\x66\x61ilover\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Failover\x12\r\n\x05steps\x18\x02 \x03(\t\x12/\n\x0clongest_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x05price\x18\x04 \x01(\x0b\x32\x11.primacy.v1.Price\"/\n\x12GetFailoverRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"=\n\x13GetFailoverResponse\x12&\n\x08\x66\x61ilover\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Failover\"L\n\x14ListFailoversRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Y\n\x15ListFailoversResponse\x12\'\n\tfailovers\x18\x01 \x03(\x0b\x32\x14.primacy.v1.Failover\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x16\x45xplainElectionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0f\n\x07if_down\x18\x02 \x01(\t\x12\x13\n\x0b\x66\x61ilover_id\x18\x03 \x01(\t\"\xff\x01\n\x17\x45xplainElectionResponse\x12.\n\x08strategy\x18\x01 \x01(\x0e\x32\x1c.primacy.v1.ElectionStrategy\x12\x13\n\x06winner\x18\x02 \x01(\tH\x00\x88\x01\x01\x12)\n\ncandidates\x18\x03 \x03(\x0b\x32\x15.primacy.v1.Candidate\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\x12\x1a\n\ractive_region\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x17\n\nwould_move\x18\x06 \x01(\x08H\x02\x88\x01\x01\x42\t\n\x07_winnerB\x10\n\x0e_active_regionB\r\n\x0b_would_move\"R\n\x16\x41pproveFailoverRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\"A\n\x17\x41pproveFailoverResponse\x12&\n\x08\x66\x61ilover\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Failover\"Q\n\x15\x43\x61ncelFailoverRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\"@\n\x16\x43\x61ncelFailoverResponse\x12&\n\x08\x66\x61ilover\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Failover\"\x8c\x01\n\x14PauseElectionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"<\n\x15PauseElectionResponse\x12#\n\x05pause\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Override\"5\n\x15ResumeElectionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\"=\n\x16ResumeElectionResponse\x12#\n\x05pause\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Override2\xfe\x06\n\x0f\x45lectionService\x12Z\n\x0fGetActiveRegion\x12\".primacy.v1.GetActiveRegionRequest\x1a#.primacy.v1.GetActiveRegionResponse\x12\x62\n\x11WatchActiveRegion\x12$.primacy.v1.WatchActiveRegionRequest\x1a%.primacy.v1.WatchActiveRegionResponse0\x01\x12\x45\n\x08\x46\x61ilover\x12\x1b.primacy.v1.FailoverRequest\x1a\x1c.primacy.v1.FailoverResponse\x12N\n\x0bGetFailover\x12\x1e.primacy.v1.GetFailoverRequest\x1a\x1f.primacy.v1.GetFailoverResponse\x12T\n\rListFailovers\x12 .primacy.v1.ListFailoversRequest\x1a!.primacy.v1.ListFailoversResponse\x12Z\n\x0f\x45xplainElection\x12\".primacy.v1.ExplainElectionRequest\x1a#.primacy.v1.ExplainElectionResponse\x12Z\n\x0f\x41pproveFailover\x12\".primacy.v1.ApproveFailoverRequest\x1a#.primacy.v1.ApproveFailoverResponse\x12W\n\x0e\x43\x61ncelFailover\x12!.primacy.v1.CancelFailoverRequest\x1a\".primacy.v1.CancelFailoverResponse\x12T\n\rPauseElection\x12 .primacy.v1.PauseElectionRequest\x1a!.primacy.v1.PauseElectionResponse\x12W\n\x0eResumeElection\x12!.primacy.v1.ResumeElectionRequest\x1a\".primacy.v1.ResumeElectionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primacy.v1.election_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETACTIVEREGIONREQUEST']._serialized_start=166
-  _globals['_GETACTIVEREGIONREQUEST']._serialized_end=205
-  _globals['_GETACTIVEREGIONRESPONSE']._serialized_start=208
-  _globals['_GETACTIVEREGIONRESPONSE']._serialized_end=420
-  _globals['_WATCHACTIVEREGIONREQUEST']._serialized_start=422
-  _globals['_WATCHACTIVEREGIONREQUEST']._serialized_end=463
-  _globals['_WATCHACTIVEREGIONRESPONSE']._serialized_start=466
-  _globals['_WATCHACTIVEREGIONRESPONSE']._serialized_end=680
-  _globals['_FAILOVERREQUEST']._serialized_start=683
-  _globals['_FAILOVERREQUEST']._serialized_end=929
-  _globals['_FAILOVERRESPONSE']._serialized_start=931
-  _globals['_FAILOVERRESPONSE']._serialized_end=1053
-  _globals['_GETFAILOVERREQUEST']._serialized_start=1055
-  _globals['_GETFAILOVERREQUEST']._serialized_end=1102
-  _globals['_GETFAILOVERRESPONSE']._serialized_start=1104
-  _globals['_GETFAILOVERRESPONSE']._serialized_end=1165
-  _globals['_LISTFAILOVERSREQUEST']._serialized_start=1167
-  _globals['_LISTFAILOVERSREQUEST']._serialized_end=1243
-  _globals['_LISTFAILOVERSRESPONSE']._serialized_start=1245
-  _globals['_LISTFAILOVERSRESPONSE']._serialized_end=1334
-  _globals['_EXPLAINELECTIONREQUEST']._serialized_start=1336
-  _globals['_EXPLAINELECTIONREQUEST']._serialized_end=1413
-  _globals['_EXPLAINELECTIONRESPONSE']._serialized_start=1416
-  _globals['_EXPLAINELECTIONRESPONSE']._serialized_end=1671
-  _globals['_ELECTIONSERVICE']._serialized_start=1674
-  _globals['_ELECTIONSERVICE']._serialized_end=2212
+  _globals['_GETACTIVEREGIONREQUEST']._serialized_start=193
+  _globals['_GETACTIVEREGIONREQUEST']._serialized_end=232
+  _globals['_GETACTIVEREGIONRESPONSE']._serialized_start=235
+  _globals['_GETACTIVEREGIONRESPONSE']._serialized_end=447
+  _globals['_WATCHACTIVEREGIONREQUEST']._serialized_start=449
+  _globals['_WATCHACTIVEREGIONREQUEST']._serialized_end=490
+  _globals['_WATCHACTIVEREGIONRESPONSE']._serialized_start=493
+  _globals['_WATCHACTIVEREGIONRESPONSE']._serialized_end=707
+  _globals['_FAILOVERREQUEST']._serialized_start=710
+  _globals['_FAILOVERREQUEST']._serialized_end=956
+  _globals['_FAILOVERRESPONSE']._serialized_start=959
+  _globals['_FAILOVERRESPONSE']._serialized_end=1115
+  _globals['_GETFAILOVERREQUEST']._serialized_start=1117
+  _globals['_GETFAILOVERREQUEST']._serialized_end=1164
+  _globals['_GETFAILOVERRESPONSE']._serialized_start=1166
+  _globals['_GETFAILOVERRESPONSE']._serialized_end=1227
+  _globals['_LISTFAILOVERSREQUEST']._serialized_start=1229
+  _globals['_LISTFAILOVERSREQUEST']._serialized_end=1305
+  _globals['_LISTFAILOVERSRESPONSE']._serialized_start=1307
+  _globals['_LISTFAILOVERSRESPONSE']._serialized_end=1396
+  _globals['_EXPLAINELECTIONREQUEST']._serialized_start=1398
+  _globals['_EXPLAINELECTIONREQUEST']._serialized_end=1475
+  _globals['_EXPLAINELECTIONRESPONSE']._serialized_start=1478
+  _globals['_EXPLAINELECTIONRESPONSE']._serialized_end=1733
+  _globals['_APPROVEFAILOVERREQUEST']._serialized_start=1735
+  _globals['_APPROVEFAILOVERREQUEST']._serialized_end=1817
+  _globals['_APPROVEFAILOVERRESPONSE']._serialized_start=1819
+  _globals['_APPROVEFAILOVERRESPONSE']._serialized_end=1884
+  _globals['_CANCELFAILOVERREQUEST']._serialized_start=1886
+  _globals['_CANCELFAILOVERREQUEST']._serialized_end=1967
+  _globals['_CANCELFAILOVERRESPONSE']._serialized_start=1969
+  _globals['_CANCELFAILOVERRESPONSE']._serialized_end=2033
+  _globals['_PAUSEELECTIONREQUEST']._serialized_start=2036
+  _globals['_PAUSEELECTIONREQUEST']._serialized_end=2176
+  _globals['_PAUSEELECTIONRESPONSE']._serialized_start=2178
+  _globals['_PAUSEELECTIONRESPONSE']._serialized_end=2238
+  _globals['_RESUMEELECTIONREQUEST']._serialized_start=2240
+  _globals['_RESUMEELECTIONREQUEST']._serialized_end=2293
+  _globals['_RESUMEELECTIONRESPONSE']._serialized_start=2295
+  _globals['_RESUMEELECTIONRESPONSE']._serialized_end=2356
+  _globals['_ELECTIONSERVICE']._serialized_start=2359
+  _globals['_ELECTIONSERVICE']._serialized_end=3253
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from primacy.v1 import election_pb2 as election_pb2
+from primacy.v1 import override_pb2 as override_pb2
 from primacy.v1 import policy_pb2 as policy_pb2
 import builtins as builtins
 import sys
@@ -235,6 +236,7 @@ class FailoverResponse(message.Message):
     FAILOVER_FIELD_NUMBER: builtins.int
     STEPS_FIELD_NUMBER: builtins.int
     LONGEST_WAIT_FIELD_NUMBER: builtins.int
+    PRICE_FIELD_NUMBER: builtins.int
     @builtins.property
     def failover(self) -> election_pb2.Failover:
         """The move, or with `validate_only` what it would be."""
@@ -247,16 +249,21 @@ class FailoverResponse(message.Message):
     def longest_wait(self) -> duration_pb2.Duration:
         """The longest time without an active region: what is left of leases that cannot be released."""
 
+    @builtins.property
+    def price(self) -> election_pb2.Price:
+        """What it costs."""
+
     def __init__(
         self,
         *,
         failover: election_pb2.Failover | None = ...,
         steps: abc.Iterable[builtins.str] | None = ...,
         longest_wait: duration_pb2.Duration | None = ...,
+        price: election_pb2.Price | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["failover", b"failover", "longest_wait", b"longest_wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["failover", b"failover", "longest_wait", b"longest_wait", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["failover", b"failover", "longest_wait", b"longest_wait", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["failover", b"failover", "longest_wait", b"longest_wait", "price", b"price", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -440,3 +447,217 @@ class ExplainElectionResponse(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__winner) -> _WhichOneofReturnType__winner | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__would_move) -> _WhichOneofReturnType__would_move | None: ...
+
+@typing.final
+class ApproveFailoverRequest(message.Message):
+    """Request message for [ApproveFailover][primacy.v1.ElectionService.ApproveFailover]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    id: builtins.str
+    """Id of the move."""
+    reason: builtins.str
+    """Why, for the history."""
+    owner: builtins.str
+    """Who approves, for the history."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        id: builtins.str = ...,
+        reason: builtins.str = ...,
+        owner: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "id", b"id", "owner", b"owner", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ApproveFailoverResponse(message.Message):
+    """Response message for [ApproveFailover][primacy.v1.ElectionService.ApproveFailover]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FAILOVER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def failover(self) -> election_pb2.Failover:
+        """The move."""
+
+    def __init__(
+        self,
+        *,
+        failover: election_pb2.Failover | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["failover", b"failover"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["failover", b"failover"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelFailoverRequest(message.Message):
+    """Request message for [CancelFailover][primacy.v1.ElectionService.CancelFailover]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    id: builtins.str
+    """Id of the move."""
+    reason: builtins.str
+    """Why, for the history."""
+    owner: builtins.str
+    """Who cancels, for the history."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        id: builtins.str = ...,
+        reason: builtins.str = ...,
+        owner: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "id", b"id", "owner", b"owner", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelFailoverResponse(message.Message):
+    """Response message for [CancelFailover][primacy.v1.ElectionService.CancelFailover]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FAILOVER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def failover(self) -> election_pb2.Failover:
+        """The move."""
+
+    def __init__(
+        self,
+        *,
+        failover: election_pb2.Failover | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["failover", b"failover"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["failover", b"failover"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PauseElectionRequest(message.Message):
+    """Request message for [PauseElection][primacy.v1.ElectionService.PauseElection]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    reason: builtins.str
+    """Why. Required."""
+    owner: builtins.str
+    """Who pauses, for the journal."""
+    validate_only: builtins.bool
+    """Checks everything and changes nothing."""
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """When it ends by itself: in the future, at most 72 h from now. Not set means in one hour."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        reason: builtins.str = ...,
+        owner: builtins.str = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time", "group", b"group", "owner", b"owner", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PauseElectionResponse(message.Message):
+    """Response message for [PauseElection][primacy.v1.ElectionService.PauseElection]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PAUSE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def pause(self) -> override_pb2.Override:
+        """The pause."""
+
+    def __init__(
+        self,
+        *,
+        pause: override_pb2.Override | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["pause", b"pause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["pause", b"pause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ResumeElectionRequest(message.Message):
+    """Request message for [ResumeElection][primacy.v1.ElectionService.ResumeElection]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    owner: builtins.str
+    """Who resumes, for the journal."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        owner: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ResumeElectionResponse(message.Message):
+    """Response message for [ResumeElection][primacy.v1.ElectionService.ResumeElection]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PAUSE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def pause(self) -> override_pb2.Override:
+        """The pause that ended."""
+
+    def __init__(
+        self,
+        *,
+        pause: override_pb2.Override | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["pause", b"pause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["pause", b"pause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

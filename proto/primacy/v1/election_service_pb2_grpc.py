@@ -69,6 +69,26 @@ class ElectionServiceStub:
                 request_serializer=primacy_dot_v1_dot_election__service__pb2.ExplainElectionRequest.SerializeToString,
                 response_deserializer=primacy_dot_v1_dot_election__service__pb2.ExplainElectionResponse.FromString,
                 _registered_method=True)
+        self.ApproveFailover = channel.unary_unary(
+                '/primacy.v1.ElectionService/ApproveFailover',
+                request_serializer=primacy_dot_v1_dot_election__service__pb2.ApproveFailoverRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_election__service__pb2.ApproveFailoverResponse.FromString,
+                _registered_method=True)
+        self.CancelFailover = channel.unary_unary(
+                '/primacy.v1.ElectionService/CancelFailover',
+                request_serializer=primacy_dot_v1_dot_election__service__pb2.CancelFailoverRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_election__service__pb2.CancelFailoverResponse.FromString,
+                _registered_method=True)
+        self.PauseElection = channel.unary_unary(
+                '/primacy.v1.ElectionService/PauseElection',
+                request_serializer=primacy_dot_v1_dot_election__service__pb2.PauseElectionRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_election__service__pb2.PauseElectionResponse.FromString,
+                _registered_method=True)
+        self.ResumeElection = channel.unary_unary(
+                '/primacy.v1.ElectionService/ResumeElection',
+                request_serializer=primacy_dot_v1_dot_election__service__pb2.ResumeElectionRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_election__service__pb2.ResumeElectionResponse.FromString,
+                _registered_method=True)
 
 
 class ElectionServiceServicer:
@@ -128,6 +148,42 @@ class ElectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApproveFailover(self, request, context):
+        """Lets a move that awaits approval go on.
+
+        Safe to repeat. Refused with `NOT_AWAITING_APPROVAL` when it awaits none, and with `FAILOVER_ENDED` when it is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelFailover(self, request, context):
+        """Gives up a move that has not ordered a release yet, or that awaits approval.
+
+        Refused with `PAST_RETURN` when there is only forward, and with `FAILOVER_ENDED` when it is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseElection(self, request, context):
+        """Puts off automatic elections. Renewals, the revival of the same epoch, and `Failover` go on.
+
+        Safe to repeat: sets reason and expiry anew. Without an active region a paused group says so loudly.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeElection(self, request, context):
+        """Ends a pause.
+
+        Refused with `NOT_PAUSED` when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ElectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -160,6 +216,26 @@ def add_ElectionServiceServicer_to_server(servicer, server):
                     servicer.ExplainElection,
                     request_deserializer=primacy_dot_v1_dot_election__service__pb2.ExplainElectionRequest.FromString,
                     response_serializer=primacy_dot_v1_dot_election__service__pb2.ExplainElectionResponse.SerializeToString,
+            ),
+            'ApproveFailover': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveFailover,
+                    request_deserializer=primacy_dot_v1_dot_election__service__pb2.ApproveFailoverRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_election__service__pb2.ApproveFailoverResponse.SerializeToString,
+            ),
+            'CancelFailover': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelFailover,
+                    request_deserializer=primacy_dot_v1_dot_election__service__pb2.CancelFailoverRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_election__service__pb2.CancelFailoverResponse.SerializeToString,
+            ),
+            'PauseElection': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseElection,
+                    request_deserializer=primacy_dot_v1_dot_election__service__pb2.PauseElectionRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_election__service__pb2.PauseElectionResponse.SerializeToString,
+            ),
+            'ResumeElection': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeElection,
+                    request_deserializer=primacy_dot_v1_dot_election__service__pb2.ResumeElectionRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_election__service__pb2.ResumeElectionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -329,6 +405,114 @@ class ElectionService:
             '/primacy.v1.ElectionService/ExplainElection',
             primacy_dot_v1_dot_election__service__pb2.ExplainElectionRequest.SerializeToString,
             primacy_dot_v1_dot_election__service__pb2.ExplainElectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveFailover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.ElectionService/ApproveFailover',
+            primacy_dot_v1_dot_election__service__pb2.ApproveFailoverRequest.SerializeToString,
+            primacy_dot_v1_dot_election__service__pb2.ApproveFailoverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelFailover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.ElectionService/CancelFailover',
+            primacy_dot_v1_dot_election__service__pb2.CancelFailoverRequest.SerializeToString,
+            primacy_dot_v1_dot_election__service__pb2.CancelFailoverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseElection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.ElectionService/PauseElection',
+            primacy_dot_v1_dot_election__service__pb2.PauseElectionRequest.SerializeToString,
+            primacy_dot_v1_dot_election__service__pb2.PauseElectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeElection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.ElectionService/ResumeElection',
+            primacy_dot_v1_dot_election__service__pb2.ResumeElectionRequest.SerializeToString,
+            primacy_dot_v1_dot_election__service__pb2.ResumeElectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

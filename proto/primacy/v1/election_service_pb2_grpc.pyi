@@ -59,6 +59,26 @@ class ElectionServiceStub:
 
     Changes nothing.
     """
+    ApproveFailover: grpc.UnaryUnaryMultiCallable[election_service_pb2.ApproveFailoverRequest, election_service_pb2.ApproveFailoverResponse]
+    """Lets a move that awaits approval go on.
+
+    Safe to repeat. Refused with `NOT_AWAITING_APPROVAL` when it awaits none, and with `FAILOVER_ENDED` when it is over.
+    """
+    CancelFailover: grpc.UnaryUnaryMultiCallable[election_service_pb2.CancelFailoverRequest, election_service_pb2.CancelFailoverResponse]
+    """Gives up a move that has not ordered a release yet, or that awaits approval.
+
+    Refused with `PAST_RETURN` when there is only forward, and with `FAILOVER_ENDED` when it is over.
+    """
+    PauseElection: grpc.UnaryUnaryMultiCallable[election_service_pb2.PauseElectionRequest, election_service_pb2.PauseElectionResponse]
+    """Puts off automatic elections. Renewals, the revival of the same epoch, and `Failover` go on.
+
+    Safe to repeat: sets reason and expiry anew. Without an active region a paused group says so loudly.
+    """
+    ResumeElection: grpc.UnaryUnaryMultiCallable[election_service_pb2.ResumeElectionRequest, election_service_pb2.ResumeElectionResponse]
+    """Ends a pause.
+
+    Refused with `NOT_PAUSED` when there is none.
+    """
 
 @typing.type_check_only
 class ElectionServiceAsyncStub(ElectionServiceStub):
@@ -90,6 +110,26 @@ class ElectionServiceAsyncStub(ElectionServiceStub):
     """Explains an election: as it would go now, as a past one went, or as it would go if a region died now.
 
     Changes nothing.
+    """
+    ApproveFailover: aio.UnaryUnaryMultiCallable[election_service_pb2.ApproveFailoverRequest, election_service_pb2.ApproveFailoverResponse]  # type: ignore[assignment]
+    """Lets a move that awaits approval go on.
+
+    Safe to repeat. Refused with `NOT_AWAITING_APPROVAL` when it awaits none, and with `FAILOVER_ENDED` when it is over.
+    """
+    CancelFailover: aio.UnaryUnaryMultiCallable[election_service_pb2.CancelFailoverRequest, election_service_pb2.CancelFailoverResponse]  # type: ignore[assignment]
+    """Gives up a move that has not ordered a release yet, or that awaits approval.
+
+    Refused with `PAST_RETURN` when there is only forward, and with `FAILOVER_ENDED` when it is over.
+    """
+    PauseElection: aio.UnaryUnaryMultiCallable[election_service_pb2.PauseElectionRequest, election_service_pb2.PauseElectionResponse]  # type: ignore[assignment]
+    """Puts off automatic elections. Renewals, the revival of the same epoch, and `Failover` go on.
+
+    Safe to repeat: sets reason and expiry anew. Without an active region a paused group says so loudly.
+    """
+    ResumeElection: aio.UnaryUnaryMultiCallable[election_service_pb2.ResumeElectionRequest, election_service_pb2.ResumeElectionResponse]  # type: ignore[assignment]
+    """Ends a pause.
+
+    Refused with `NOT_PAUSED` when there is none.
     """
 
 class ElectionServiceServicer(metaclass=abc_1.ABCMeta):
@@ -155,6 +195,50 @@ class ElectionServiceServicer(metaclass=abc_1.ABCMeta):
         """Explains an election: as it would go now, as a past one went, or as it would go if a region died now.
 
         Changes nothing.
+        """
+
+    @abc_1.abstractmethod
+    def ApproveFailover(
+        self,
+        request: election_service_pb2.ApproveFailoverRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[election_service_pb2.ApproveFailoverResponse, abc.Awaitable[election_service_pb2.ApproveFailoverResponse]]:
+        """Lets a move that awaits approval go on.
+
+        Safe to repeat. Refused with `NOT_AWAITING_APPROVAL` when it awaits none, and with `FAILOVER_ENDED` when it is over.
+        """
+
+    @abc_1.abstractmethod
+    def CancelFailover(
+        self,
+        request: election_service_pb2.CancelFailoverRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[election_service_pb2.CancelFailoverResponse, abc.Awaitable[election_service_pb2.CancelFailoverResponse]]:
+        """Gives up a move that has not ordered a release yet, or that awaits approval.
+
+        Refused with `PAST_RETURN` when there is only forward, and with `FAILOVER_ENDED` when it is over.
+        """
+
+    @abc_1.abstractmethod
+    def PauseElection(
+        self,
+        request: election_service_pb2.PauseElectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[election_service_pb2.PauseElectionResponse, abc.Awaitable[election_service_pb2.PauseElectionResponse]]:
+        """Puts off automatic elections. Renewals, the revival of the same epoch, and `Failover` go on.
+
+        Safe to repeat: sets reason and expiry anew. Without an active region a paused group says so loudly.
+        """
+
+    @abc_1.abstractmethod
+    def ResumeElection(
+        self,
+        request: election_service_pb2.ResumeElectionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[election_service_pb2.ResumeElectionResponse, abc.Awaitable[election_service_pb2.ResumeElectionResponse]]:
+        """Ends a pause.
+
+        Refused with `NOT_PAUSED` when there is none.
         """
 
 def add_ElectionServiceServicer_to_server(servicer: ElectionServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from primacy.v1 import routing_pb2 as primacy_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17primacy/v1/policy.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18primacy/v1/routing.proto\"\x9d\x07\n\x06Policy\x12.\n\x08strategy\x18\x01 \x01(\x0e\x32\x1c.primacy.v1.ElectionStrategy\x12\x32\n\rread_strategy\x18\x02 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12,\n\tlease_ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0freport_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x0b\x64rift_bound\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12(\n\x05grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nfirst_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x08\x66\x61ilback\x18\x08 \x01(\x0e\x32\x14.primacy.v1.Failback\x12-\n\nstable_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12switchover_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x0fpanic_threshold\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x1f\n\x12min_healthy_agents\x18\x0c \x01(\x05H\x02\x88\x01\x01\x12.\n\x0cregistration\x18\r \x01(\x0e\x32\x18.primacy.v1.Registration\x12*\n\x08\x66\x61ilsafe\x18\x0e \x01(\x0e\x32\x18.primacy.v1.FailsafeMode\x12=\n\x0eregion_weights\x18\x0f \x03(\x0b\x32%.primacy.v1.Policy.RegionWeightsEntry\x12=\n\x0e\x63lient_traffic\x18\x10 \x03(\x0b\x32%.primacy.v1.Policy.ClientTrafficEntry\x12\x0c\n\x04\x65tag\x18\x11 \x01(\t\x1a\x34\n\x12RegionWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x34\n\x12\x43lientTrafficEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_drift_boundB\x12\n\x10_panic_thresholdB\x15\n\x13_min_healthy_agents*\xb2\x01\n\x10\x45lectionStrategy\x12!\n\x1d\x45LECTION_STRATEGY_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45LECTION_STRATEGY_PRIORITY\x10\x01\x12\x1d\n\x19\x45LECTION_STRATEGY_LATENCY\x10\x02\x12\x1c\n\x18\x45LECTION_STRATEGY_HEALTH\x10\x03\x12\x1e\n\x1a\x45LECTION_STRATEGY_CAPACITY\x10\x04*9\n\x08\x46\x61ilback\x12\x18\n\x14\x46\x41ILBACK_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46\x41ILBACK_MANUAL\x10\x01*\\\n\x0cRegistration\x12\x1c\n\x18REGISTRATION_UNSPECIFIED\x10\x00\x12\x15\n\x11REGISTRATION_OPEN\x10\x01\x12\x17\n\x13REGISTRATION_CLOSED\x10\x02*F\n\x0c\x46\x61ilsafeMode\x12\x1d\n\x19\x46\x41ILSAFE_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41ILSAFE_MODE_FENCE\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17primacy/v1/policy.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18primacy/v1/routing.proto\"p\n\x06Limits\x12&\n\x03\x61ge\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x07\x65ntries\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x62ytes\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\n\n\x08_entriesB\x08\n\x06_bytes\"\x9a\r\n\x06Policy\x12.\n\x08strategy\x18\x01 \x01(\x0e\x32\x1c.primacy.v1.ElectionStrategy\x12\x32\n\rread_strategy\x18\x02 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12,\n\tlease_ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0freport_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x0b\x64rift_bound\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12(\n\x05grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nfirst_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x08\x66\x61ilback\x18\x08 \x01(\x0e\x32\x14.primacy.v1.Failback\x12-\n\nstable_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12switchover_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x0fpanic_threshold\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x1f\n\x12min_healthy_agents\x18\x0c \x01(\x05H\x02\x88\x01\x01\x12.\n\x0cregistration\x18\r \x01(\x0e\x32\x18.primacy.v1.Registration\x12*\n\x08\x66\x61ilsafe\x18\x0e \x01(\x0e\x32\x18.primacy.v1.FailsafeMode\x12=\n\x0eregion_weights\x18\x0f \x03(\x0b\x32%.primacy.v1.Policy.RegionWeightsEntry\x12=\n\x0e\x63lient_traffic\x18\x10 \x03(\x0b\x32%.primacy.v1.Policy.ClientTrafficEntry\x12\x0c\n\x04\x65tag\x18\x11 \x01(\t\x12#\n\x07max_lag\x18\x12 \x01(\x0b\x32\x12.primacy.v1.Limits\x12$\n\x08max_loss\x18\x13 \x01(\x0b\x32\x12.primacy.v1.Limits\x12\x33\n\x10\x61pproval_timeout\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x0f\x61pproval_action\x18\x15 \x01(\x0e\x32\x1a.primacy.v1.ApprovalAction\x12,\n\thold_down\x18\x16 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tcool_down\x18\x17 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x66lap_half_life\x18\x18 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nflap_limit\x18\x19 \x01(\x01H\x03\x88\x01\x01\x12,\n\tdoubt_max\x18\x1a \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x66\x61ilback_after\x18\x1b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x15min_undrained_regions\x18\x1c \x01(\x05H\x04\x88\x01\x01\x12-\n\ndrain_time\x18\x1d \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nslow_start\x18\x1e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x0bweight_slew\x18\x1f \x01(\x01H\x05\x88\x01\x01\x12\x1e\n\x11weight_hysteresis\x18  \x01(\x01H\x06\x88\x01\x01\x12\x1d\n\x10overprovisioning\x18! \x01(\x01H\x07\x88\x01\x01\x1a\x34\n\x12RegionWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x34\n\x12\x43lientTrafficEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_drift_boundB\x12\n\x10_panic_thresholdB\x15\n\x13_min_healthy_agentsB\r\n\x0b_flap_limitB\x18\n\x16_min_undrained_regionsB\x0e\n\x0c_weight_slewB\x14\n\x12_weight_hysteresisB\x13\n\x11_overprovisioning*\xb2\x01\n\x10\x45lectionStrategy\x12!\n\x1d\x45LECTION_STRATEGY_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45LECTION_STRATEGY_PRIORITY\x10\x01\x12\x1d\n\x19\x45LECTION_STRATEGY_LATENCY\x10\x02\x12\x1c\n\x18\x45LECTION_STRATEGY_HEALTH\x10\x03\x12\x1e\n\x1a\x45LECTION_STRATEGY_CAPACITY\x10\x04*`\n\x08\x46\x61ilback\x12\x18\n\x14\x46\x41ILBACK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41ILBACK_NEVER\x10\x01\x12\x13\n\x0f\x46\x41ILBACK_MANUAL\x10\x02\x12\x11\n\rFAILBACK_AUTO\x10\x03*e\n\x0e\x41pprovalAction\x12\x1f\n\x1b\x41PPROVAL_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PPROVAL_ACTION_WAIT\x10\x01\x12\x18\n\x14\x41PPROVAL_ACTION_MOVE\x10\x02*\\\n\x0cRegistration\x12\x1c\n\x18REGISTRATION_UNSPECIFIED\x10\x00\x12\x15\n\x11REGISTRATION_OPEN\x10\x01\x12\x17\n\x13REGISTRATION_CLOSED\x10\x02*F\n\x0c\x46\x61ilsafeMode\x12\x1d\n\x19\x46\x41ILSAFE_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41ILSAFE_MODE_FENCE\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,18 +37,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICY_REGIONWEIGHTSENTRY']._serialized_options = b'8\001'
   _globals['_POLICY_CLIENTTRAFFICENTRY']._loaded_options = None
   _globals['_POLICY_CLIENTTRAFFICENTRY']._serialized_options = b'8\001'
-  _globals['_ELECTIONSTRATEGY']._serialized_start=1026
-  _globals['_ELECTIONSTRATEGY']._serialized_end=1204
-  _globals['_FAILBACK']._serialized_start=1206
-  _globals['_FAILBACK']._serialized_end=1263
-  _globals['_REGISTRATION']._serialized_start=1265
-  _globals['_REGISTRATION']._serialized_end=1357
-  _globals['_FAILSAFEMODE']._serialized_start=1359
-  _globals['_FAILSAFEMODE']._serialized_end=1429
-  _globals['_POLICY']._serialized_start=98
-  _globals['_POLICY']._serialized_end=1023
-  _globals['_POLICY_REGIONWEIGHTSENTRY']._serialized_start=858
-  _globals['_POLICY_REGIONWEIGHTSENTRY']._serialized_end=910
-  _globals['_POLICY_CLIENTTRAFFICENTRY']._serialized_start=912
-  _globals['_POLICY_CLIENTTRAFFICENTRY']._serialized_end=964
+  _globals['_ELECTIONSTRATEGY']._serialized_start=1905
+  _globals['_ELECTIONSTRATEGY']._serialized_end=2083
+  _globals['_FAILBACK']._serialized_start=2085
+  _globals['_FAILBACK']._serialized_end=2181
+  _globals['_APPROVALACTION']._serialized_start=2183
+  _globals['_APPROVALACTION']._serialized_end=2284
+  _globals['_REGISTRATION']._serialized_start=2286
+  _globals['_REGISTRATION']._serialized_end=2378
+  _globals['_FAILSAFEMODE']._serialized_start=2380
+  _globals['_FAILSAFEMODE']._serialized_end=2450
+  _globals['_LIMITS']._serialized_start=97
+  _globals['_LIMITS']._serialized_end=209
+  _globals['_POLICY']._serialized_start=212
+  _globals['_POLICY']._serialized_end=1902
+  _globals['_POLICY_REGIONWEIGHTSENTRY']._serialized_start=1637
+  _globals['_POLICY_REGIONWEIGHTSENTRY']._serialized_end=1689
+  _globals['_POLICY_CLIENTTRAFFICENTRY']._serialized_start=1691
+  _globals['_POLICY_CLIENTTRAFFICENTRY']._serialized_end=1743
 # @@protoc_insertion_point(module_scope)

@@ -60,16 +60,47 @@ class _FailbackEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Failback.Valu
     DESCRIPTOR: descriptor.EnumDescriptor
     FAILBACK_UNSPECIFIED: _Failback.ValueType  # 0
     """Not specified."""
-    FAILBACK_MANUAL: _Failback.ValueType  # 1
-    """Only by an operator's `Failover`."""
+    FAILBACK_NEVER: _Failback.ValueType  # 1
+    """Nothing is said of it: the lease stays until it must move, or an operator moves it."""
+    FAILBACK_MANUAL: _Failback.ValueType  # 2
+    """An event and `primacy readiness` say when a better region could take it back. An operator moves it."""
+    FAILBACK_AUTO: _Failback.ValueType  # 3
+    """By a planned move, `failback_after` after a better region became fit."""
 
 class Failback(_Failback, metaclass=_FailbackEnumTypeWrapper):
     """How the active lease returns to the preferred region after it recovered."""
 
 FAILBACK_UNSPECIFIED: Failback.ValueType  # 0
 """Not specified."""
-FAILBACK_MANUAL: Failback.ValueType  # 1
-"""Only by an operator's `Failover`."""
+FAILBACK_NEVER: Failback.ValueType  # 1
+"""Nothing is said of it: the lease stays until it must move, or an operator moves it."""
+FAILBACK_MANUAL: Failback.ValueType  # 2
+"""An event and `primacy readiness` say when a better region could take it back. An operator moves it."""
+FAILBACK_AUTO: Failback.ValueType  # 3
+"""By a planned move, `failback_after` after a better region became fit."""
+
+class _ApprovalAction:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalActionEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ApprovalAction.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    APPROVAL_ACTION_UNSPECIFIED: _ApprovalAction.ValueType  # 0
+    """Not specified."""
+    APPROVAL_ACTION_WAIT: _ApprovalAction.ValueType  # 1
+    """It goes on waiting."""
+    APPROVAL_ACTION_MOVE: _ApprovalAction.ValueType  # 2
+    """It goes on without approval."""
+
+class ApprovalAction(_ApprovalAction, metaclass=_ApprovalActionEnumTypeWrapper):
+    """What a failover that would lose more than `max_loss` does when nobody approved it in time."""
+
+APPROVAL_ACTION_UNSPECIFIED: ApprovalAction.ValueType  # 0
+"""Not specified."""
+APPROVAL_ACTION_WAIT: ApprovalAction.ValueType  # 1
+"""It goes on waiting."""
+APPROVAL_ACTION_MOVE: ApprovalAction.ValueType  # 2
+"""It goes on without approval."""
 
 class _Registration:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -112,6 +143,45 @@ FAILSAFE_MODE_UNSPECIFIED: FailsafeMode.ValueType  # 0
 """Not specified."""
 FAILSAFE_MODE_FENCE: FailsafeMode.ValueType  # 1
 """The lease runs out: no region is active until a coordinator is back."""
+
+@typing.final
+class Limits(message.Message):
+    """Bounds on how far behind a region may be, or how much may be lost. Any one that is exceeded counts; what is not set
+    has no bound.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    AGE_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    entries: builtins.int
+    """Changes that have not arrived, 0 or more."""
+    bytes: builtins.int
+    """Their bytes, 0 or more."""
+    @builtins.property
+    def age(self) -> duration_pb2.Duration:
+        """Time since the oldest change that has not arrived was made, 0 or more."""
+
+    def __init__(
+        self,
+        *,
+        age: duration_pb2.Duration | None = ...,
+        entries: builtins.int | None = ...,
+        bytes: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_bytes", b"_bytes", "_entries", b"_entries", "age", b"age", "bytes", b"bytes", "entries", b"entries"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_bytes", b"_bytes", "_entries", b"_entries", "age", b"age", "bytes", b"bytes", "entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes: _TypeAlias = typing.Literal["bytes"]  # noqa: Y015
+    _WhichOneofArgType__bytes: _TypeAlias = typing.Literal["_bytes", b"_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__entries: _TypeAlias = typing.Literal["entries"]  # noqa: Y015
+    _WhichOneofArgType__entries: _TypeAlias = typing.Literal["_entries", b"_entries"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes) -> _WhichOneofReturnType__bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__entries) -> _WhichOneofReturnType__entries | None: ...
 
 @typing.final
 class Policy(message.Message):
@@ -176,13 +246,29 @@ class Policy(message.Message):
     REGION_WEIGHTS_FIELD_NUMBER: builtins.int
     CLIENT_TRAFFIC_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
+    MAX_LAG_FIELD_NUMBER: builtins.int
+    MAX_LOSS_FIELD_NUMBER: builtins.int
+    APPROVAL_TIMEOUT_FIELD_NUMBER: builtins.int
+    APPROVAL_ACTION_FIELD_NUMBER: builtins.int
+    HOLD_DOWN_FIELD_NUMBER: builtins.int
+    COOL_DOWN_FIELD_NUMBER: builtins.int
+    FLAP_HALF_LIFE_FIELD_NUMBER: builtins.int
+    FLAP_LIMIT_FIELD_NUMBER: builtins.int
+    DOUBT_MAX_FIELD_NUMBER: builtins.int
+    FAILBACK_AFTER_FIELD_NUMBER: builtins.int
+    MIN_UNDRAINED_REGIONS_FIELD_NUMBER: builtins.int
+    DRAIN_TIME_FIELD_NUMBER: builtins.int
+    SLOW_START_FIELD_NUMBER: builtins.int
+    WEIGHT_SLEW_FIELD_NUMBER: builtins.int
+    WEIGHT_HYSTERESIS_FIELD_NUMBER: builtins.int
+    OVERPROVISIONING_FIELD_NUMBER: builtins.int
     strategy: ElectionStrategy.ValueType
     """How candidates are ranked. Default `ELECTION_STRATEGY_PRIORITY`."""
     read_strategy: routing_pb2.RoutingStrategy.ValueType
     """How reads are spread. Default `ROUTING_STRATEGY_ACTIVE_ONLY`."""
     drift_bound: builtins.float
-    """Bound on how much the rates of two machines' clocks differ, as a share: 0.01 is one percent. Above 0, at most 0.1.
-    Default 0.01.
+    """Bound on how much the rates of two machines' clocks differ, as a share: 0.01 is one percent. 0 to 0.1,
+    default 0.01.
     """
     failback: Failback.ValueType
     """How the lease returns to the preferred region. Default `FAILBACK_MANUAL`."""
@@ -196,9 +282,29 @@ class Policy(message.Message):
     """What happens to the lease while the coordinator is away. Default `FAILSAFE_MODE_FENCE`."""
     etag: builtins.str
     """Changes with every change of the policy. Given on a set, it happens only if it is still current."""
+    approval_action: ApprovalAction.ValueType
+    """What it does then. Default `APPROVAL_ACTION_WAIT`."""
+    flap_limit: builtins.float
+    """A region whose count of falls reaches this is refused (rule `DAMPED`) until it is below half of it. Above 1,
+    default 3.
+    """
+    min_undrained_regions: builtins.int
+    """No drain may leave fewer regions undrained than this (rule `MIN_UNDRAINED`). 0 or more, default 1."""
+    weight_slew: builtins.float
+    """The most that a share of reads may change in a second when no region fails. Above 0, at most 1 (no limit);
+    default 0.1.
+    """
+    weight_hysteresis: builtins.float
+    """Changes of a share that are smaller than this are not made. 0 to 0.5, default 0.02."""
+    overprovisioning: builtins.float
+    """A region keeps its full share of reads while its share of healthy instances times this is at least 1. 1 or more,
+    default 1.4.
+    """
     @builtins.property
     def lease_ttl(self) -> duration_pb2.Duration:
-        """How long an answer keeps the active lease valid, 1 s to 60 s. Default 5 s. At least twice `report_interval`."""
+        """How long an answer keeps the active lease valid, 1 s to 60 s. Default 5 s. At least three times `report_interval`,
+        so that a lease survives a lost report.
+        """
 
     @builtins.property
     def report_interval(self) -> duration_pb2.Duration:
@@ -232,6 +338,52 @@ class Policy(message.Message):
         proportions count. Empty means alike.
         """
 
+    @builtins.property
+    def max_lag(self) -> Limits:
+        """A region that is farther behind cannot be elected (rule `LAG`). Default: an age of 10 s."""
+
+    @builtins.property
+    def max_loss(self) -> Limits:
+        """A failover that may lose more waits for an operator's approval. Default: no bound."""
+
+    @builtins.property
+    def approval_timeout(self) -> duration_pb2.Duration:
+        """How long it waits for approval. Above 0, default 15 min."""
+
+    @builtins.property
+    def hold_down(self) -> duration_pb2.Duration:
+        """How long a region that lost the lease by failure, or failed to be promoted, is refused (rule `HOLD_DOWN`). 0 or
+        more, default 30 s.
+        """
+
+    @builtins.property
+    def cool_down(self) -> duration_pb2.Duration:
+        """How long after an automatic failover further moves are refused while a region serves (rule `COOL_DOWN`). 0 or more,
+        default 30 s.
+        """
+
+    @builtins.property
+    def flap_half_life(self) -> duration_pb2.Duration:
+        """In which time a region's count of falls halves. Above 0, default 5 min."""
+
+    @builtins.property
+    def doubt_max(self) -> duration_pb2.Duration:
+        """The longest time for which the coordinator suspects itself, and puts off verdicts and elections, when it lost most
+        of its sessions at once. 0 or more, default 15 s.
+        """
+
+    @builtins.property
+    def failback_after(self) -> duration_pb2.Duration:
+        """For `FAILBACK_AUTO`: how long the better region must have been fit. 0 or more, default 60 s."""
+
+    @builtins.property
+    def drain_time(self) -> duration_pb2.Duration:
+        """How long a drain takes to bring the reads of a region down to nothing. 0 or more, default 10 s."""
+
+    @builtins.property
+    def slow_start(self) -> duration_pb2.Duration:
+        """How long a region that comes back takes to get its full share of reads. 0 or more, default 30 s."""
+
     def __init__(
         self,
         *,
@@ -252,20 +404,56 @@ class Policy(message.Message):
         region_weights: abc.Mapping[builtins.str, builtins.float] | None = ...,
         client_traffic: abc.Mapping[builtins.str, builtins.float] | None = ...,
         etag: builtins.str = ...,
+        max_lag: Limits | None = ...,
+        max_loss: Limits | None = ...,
+        approval_timeout: duration_pb2.Duration | None = ...,
+        approval_action: ApprovalAction.ValueType = ...,
+        hold_down: duration_pb2.Duration | None = ...,
+        cool_down: duration_pb2.Duration | None = ...,
+        flap_half_life: duration_pb2.Duration | None = ...,
+        flap_limit: builtins.float | None = ...,
+        doubt_max: duration_pb2.Duration | None = ...,
+        failback_after: duration_pb2.Duration | None = ...,
+        min_undrained_regions: builtins.int | None = ...,
+        drain_time: duration_pb2.Duration | None = ...,
+        slow_start: duration_pb2.Duration | None = ...,
+        weight_slew: builtins.float | None = ...,
+        weight_hysteresis: builtins.float | None = ...,
+        overprovisioning: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_min_healthy_agents", b"_min_healthy_agents", "_panic_threshold", b"_panic_threshold", "drift_bound", b"drift_bound", "first_wait", b"first_wait", "grace", b"grace", "lease_ttl", b"lease_ttl", "min_healthy_agents", b"min_healthy_agents", "panic_threshold", b"panic_threshold", "report_interval", b"report_interval", "stable_for", b"stable_for", "switchover_timeout", b"switchover_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_timeout", b"approval_timeout", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "failback_after", b"failback_after", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "report_interval", b"report_interval", "slow_start", b"slow_start", "stable_for", b"stable_for", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_min_healthy_agents", b"_min_healthy_agents", "_panic_threshold", b"_panic_threshold", "client_traffic", b"client_traffic", "drift_bound", b"drift_bound", "etag", b"etag", "failback", b"failback", "failsafe", b"failsafe", "first_wait", b"first_wait", "grace", b"grace", "lease_ttl", b"lease_ttl", "min_healthy_agents", b"min_healthy_agents", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "stable_for", b"stable_for", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_action", b"approval_action", "approval_timeout", b"approval_timeout", "client_traffic", b"client_traffic", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "etag", b"etag", "failback", b"failback", "failback_after", b"failback_after", "failsafe", b"failsafe", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "slow_start", b"slow_start", "stable_for", b"stable_for", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__drift_bound: _TypeAlias = typing.Literal["drift_bound"]  # noqa: Y015
     _WhichOneofArgType__drift_bound: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound"]  # noqa: Y015
+    _WhichOneofReturnType__flap_limit: _TypeAlias = typing.Literal["flap_limit"]  # noqa: Y015
+    _WhichOneofArgType__flap_limit: _TypeAlias = typing.Literal["_flap_limit", b"_flap_limit"]  # noqa: Y015
     _WhichOneofReturnType__min_healthy_agents: _TypeAlias = typing.Literal["min_healthy_agents"]  # noqa: Y015
     _WhichOneofArgType__min_healthy_agents: _TypeAlias = typing.Literal["_min_healthy_agents", b"_min_healthy_agents"]  # noqa: Y015
+    _WhichOneofReturnType__min_undrained_regions: _TypeAlias = typing.Literal["min_undrained_regions"]  # noqa: Y015
+    _WhichOneofArgType__min_undrained_regions: _TypeAlias = typing.Literal["_min_undrained_regions", b"_min_undrained_regions"]  # noqa: Y015
+    _WhichOneofReturnType__overprovisioning: _TypeAlias = typing.Literal["overprovisioning"]  # noqa: Y015
+    _WhichOneofArgType__overprovisioning: _TypeAlias = typing.Literal["_overprovisioning", b"_overprovisioning"]  # noqa: Y015
     _WhichOneofReturnType__panic_threshold: _TypeAlias = typing.Literal["panic_threshold"]  # noqa: Y015
     _WhichOneofArgType__panic_threshold: _TypeAlias = typing.Literal["_panic_threshold", b"_panic_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__weight_hysteresis: _TypeAlias = typing.Literal["weight_hysteresis"]  # noqa: Y015
+    _WhichOneofArgType__weight_hysteresis: _TypeAlias = typing.Literal["_weight_hysteresis", b"_weight_hysteresis"]  # noqa: Y015
+    _WhichOneofReturnType__weight_slew: _TypeAlias = typing.Literal["weight_slew"]  # noqa: Y015
+    _WhichOneofArgType__weight_slew: _TypeAlias = typing.Literal["_weight_slew", b"_weight_slew"]  # noqa: Y015
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drift_bound) -> _WhichOneofReturnType__drift_bound | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flap_limit) -> _WhichOneofReturnType__flap_limit | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_healthy_agents) -> _WhichOneofReturnType__min_healthy_agents | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_undrained_regions) -> _WhichOneofReturnType__min_undrained_regions | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overprovisioning) -> _WhichOneofReturnType__overprovisioning | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__panic_threshold) -> _WhichOneofReturnType__panic_threshold | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_hysteresis) -> _WhichOneofReturnType__weight_hysteresis | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_slew) -> _WhichOneofReturnType__weight_slew | None: ...

@@ -22,24 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from primacy.v1 import policy_pb2 as primacy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprimacy/v1/policy_service.proto\x12\nprimacy.v1\x1a\x17primacy/v1/policy.proto\"!\n\x10GetPolicyRequest\x12\r\n\x05group\x18\x01 \x01(\t\"7\n\x11GetPolicyResponse\x12\"\n\x06policy\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Policy\"k\n\x10SetPolicyRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\"\n\x06policy\x18\x02 \x01(\x0b\x32\x12.primacy.v1.Policy\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05owner\x18\x04 \x01(\t\"7\n\x11SetPolicyResponse\x12\"\n\x06policy\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Policy2\xa3\x01\n\rPolicyService\x12H\n\tGetPolicy\x12\x1c.primacy.v1.GetPolicyRequest\x1a\x1d.primacy.v1.GetPolicyResponse\x12H\n\tSetPolicy\x12\x1c.primacy.v1.SetPolicyRequest\x1a\x1d.primacy.v1.SetPolicyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprimacy/v1/policy_service.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17primacy/v1/policy.proto\"!\n\x10GetPolicyRequest\x12\r\n\x05group\x18\x01 \x01(\t\"I\n\x0c\x46\x61iloverTerm\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"q\n\tWorstCase\x12\'\n\x05terms\x18\x01 \x03(\x0b\x32\x18.primacy.v1.FailoverTerm\x12(\n\x05total\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tunbounded\x18\x03 \x03(\t\"b\n\x11GetPolicyResponse\x12\"\n\x06policy\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Policy\x12)\n\nworst_case\x18\x02 \x01(\x0b\x32\x15.primacy.v1.WorstCase\"k\n\x10SetPolicyRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\"\n\x06policy\x18\x02 \x01(\x0b\x32\x12.primacy.v1.Policy\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05owner\x18\x04 \x01(\t\"b\n\x11SetPolicyResponse\x12\"\n\x06policy\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Policy\x12)\n\nworst_case\x18\x02 \x01(\x0b\x32\x15.primacy.v1.WorstCase2\xa3\x01\n\rPolicyService\x12H\n\tGetPolicy\x12\x1c.primacy.v1.GetPolicyRequest\x1a\x1d.primacy.v1.GetPolicyResponse\x12H\n\tSetPolicy\x12\x1c.primacy.v1.SetPolicyRequest\x1a\x1d.primacy.v1.SetPolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primacy.v1.policy_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETPOLICYREQUEST']._serialized_start=72
-  _globals['_GETPOLICYREQUEST']._serialized_end=105
-  _globals['_GETPOLICYRESPONSE']._serialized_start=107
-  _globals['_GETPOLICYRESPONSE']._serialized_end=162
-  _globals['_SETPOLICYREQUEST']._serialized_start=164
-  _globals['_SETPOLICYREQUEST']._serialized_end=271
-  _globals['_SETPOLICYRESPONSE']._serialized_start=273
-  _globals['_SETPOLICYRESPONSE']._serialized_end=328
-  _globals['_POLICYSERVICE']._serialized_start=331
-  _globals['_POLICYSERVICE']._serialized_end=494
+  _globals['_GETPOLICYREQUEST']._serialized_start=104
+  _globals['_GETPOLICYREQUEST']._serialized_end=137
+  _globals['_FAILOVERTERM']._serialized_start=139
+  _globals['_FAILOVERTERM']._serialized_end=212
+  _globals['_WORSTCASE']._serialized_start=214
+  _globals['_WORSTCASE']._serialized_end=327
+  _globals['_GETPOLICYRESPONSE']._serialized_start=329
+  _globals['_GETPOLICYRESPONSE']._serialized_end=427
+  _globals['_SETPOLICYREQUEST']._serialized_start=429
+  _globals['_SETPOLICYREQUEST']._serialized_end=536
+  _globals['_SETPOLICYRESPONSE']._serialized_start=538
+  _globals['_SETPOLICYRESPONSE']._serialized_end=636
+  _globals['_POLICYSERVICE']._serialized_start=639
+  _globals['_POLICYSERVICE']._serialized_end=802
 # @@protoc_insertion_point(module_scope)

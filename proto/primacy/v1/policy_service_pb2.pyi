@@ -3,8 +3,11 @@
 isort:skip_file
 The policy of a group."""
 
+from collections import abc as abc
 from google.protobuf import descriptor as descriptor
+from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
+from google.protobuf.internal import containers as containers
 from primacy.v1 import policy_pb2 as policy_pb2
 import builtins as builtins
 import sys
@@ -38,24 +41,90 @@ class GetPolicyRequest(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class FailoverTerm(message.Message):
+    """One term of the longest time that a failover may take."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DURATION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """What takes it, e.g. `leaseTtl·(1+driftBound)`."""
+    @builtins.property
+    def duration(self) -> duration_pb2.Duration:
+        """How long, at most."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        duration: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["duration", b"duration", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WorstCase(message.Message):
+    """The longest time from the loss of the active region to a new lease, besides round trips. It follows from the policy."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    UNBOUNDED_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def terms(self) -> containers.RepeatedCompositeFieldContainer[FailoverTerm]:
+        """Its terms, in the order in which they pass."""
+
+    @builtins.property
+    def total(self) -> duration_pb2.Duration:
+        """Their sum."""
+
+    @builtins.property
+    def unbounded(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What may add to it without bound, in words, e.g. the wait for an approval."""
+
+    def __init__(
+        self,
+        *,
+        terms: abc.Iterable[FailoverTerm] | None = ...,
+        total: duration_pb2.Duration | None = ...,
+        unbounded: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["terms", b"terms", "total", b"total", "unbounded", b"unbounded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class GetPolicyResponse(message.Message):
     """Response message for [GetPolicy][primacy.v1.PolicyService.GetPolicy]."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     POLICY_FIELD_NUMBER: builtins.int
+    WORST_CASE_FIELD_NUMBER: builtins.int
     @builtins.property
     def policy(self) -> policy_pb2.Policy:
         """The policy in force."""
+
+    @builtins.property
+    def worst_case(self) -> WorstCase:
+        """What follows from it."""
 
     def __init__(
         self,
         *,
         policy: policy_pb2.Policy | None = ...,
+        worst_case: WorstCase | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["policy", b"policy", "worst_case", b"worst_case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["policy", b"policy", "worst_case", b"worst_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,17 +169,23 @@ class SetPolicyResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     POLICY_FIELD_NUMBER: builtins.int
+    WORST_CASE_FIELD_NUMBER: builtins.int
     @builtins.property
     def policy(self) -> policy_pb2.Policy:
         """The policy in force, or with `validate_only` the one that would be."""
+
+    @builtins.property
+    def worst_case(self) -> WorstCase:
+        """What follows from it."""
 
     def __init__(
         self,
         *,
         policy: policy_pb2.Policy | None = ...,
+        worst_case: WorstCase | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["policy", b"policy", "worst_case", b"worst_case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["policy", b"policy", "worst_case", b"worst_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from primacy.v1 import agent_pb2 as primacy_dot_v1_dot_agent__pb2
+from primacy.v1 import override_pb2 as primacy_dot_v1_dot_override__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17primacy/v1/region.proto\x12\nprimacy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16primacy/v1/agent.proto\"/\n\x08Location\x12\x10\n\x08latitude\x18\x01 \x01(\x01\x12\x11\n\tlongitude\x18\x02 \x01(\x01\"\xa9\x04\n\x06Region\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.primacy.v1.RegionStatus\x12\x15\n\rstatus_reason\x18\x03 \x01(\t\x12\x35\n\x11status_since_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vidence\x18\x05 \x03(\t\x12\x13\n\x06\x61\x63tive\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x15\n\x08\x63\x61pacity\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12&\n\x08location\x18\t \x01(\x0b\x32\x14.primacy.v1.Location\x12\x10\n\x08\x65ndpoint\x18\n \x01(\t\x12.\n\x06labels\x18\x0b \x03(\x0b\x32\x1e.primacy.v1.Region.LabelsEntry\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12\'\n\x06\x61gents\x18\r \x03(\x0b\x32\x17.primacy.v1.RegionAgent\x12\x1e\n\x04load\x18\x0e \x01(\x0b\x32\x10.primacy.v1.Load\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_activeB\x0b\n\t_priorityB\x0b\n\t_capacity*\xeb\x01\n\x0cRegionStatus\x12\x1d\n\x19REGION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15REGION_STATUS_UNKNOWN\x10\x01\x12\x19\n\x15REGION_STATUS_JOINING\x10\x02\x12\x19\n\x15REGION_STATUS_HEALTHY\x10\x03\x12\x1a\n\x16REGION_STATUS_DEGRADED\x10\x04\x12\x19\n\x15REGION_STATUS_SUSPECT\x10\x05\x12\x16\n\x12REGION_STATUS_DOWN\x10\x06\x12\x1c\n\x18REGION_STATUS_RECOVERING\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17primacy/v1/region.proto\x12\nprimacy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16primacy/v1/agent.proto\x1a\x19primacy/v1/override.proto\"/\n\x08Location\x12\x10\n\x08latitude\x18\x01 \x01(\x01\x12\x11\n\tlongitude\x18\x02 \x01(\x01\"\xed\x05\n\x06Region\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.primacy.v1.RegionStatus\x12\x15\n\rstatus_reason\x18\x03 \x01(\t\x12\x35\n\x11status_since_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vidence\x18\x05 \x03(\t\x12\x13\n\x06\x61\x63tive\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x15\n\x08\x63\x61pacity\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12&\n\x08location\x18\t \x01(\x0b\x32\x14.primacy.v1.Location\x12\x10\n\x08\x65ndpoint\x18\n \x01(\t\x12.\n\x06labels\x18\x0b \x03(\x0b\x32\x1e.primacy.v1.Region.LabelsEntry\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12\'\n\x06\x61gents\x18\r \x03(\x0b\x32\x17.primacy.v1.RegionAgent\x12\x1e\n\x04load\x18\x0e \x01(\x0b\x32\x10.primacy.v1.Load\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x0b\x64rain_state\x18\x10 \x01(\x0e\x32\x16.primacy.v1.DrainState\x12\x15\n\x08\x63ordoned\x18\x11 \x01(\x08H\x03\x88\x01\x01\x12\'\n\toverrides\x18\x12 \x03(\x0b\x32\x14.primacy.v1.Override\x12\x1c\n\x03lag\x18\x13 \x01(\x0b\x32\x0f.primacy.v1.Lag\x12\x19\n\x0c\x66lap_penalty\x18\x14 \x01(\x01H\x04\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_activeB\x0b\n\t_priorityB\x0b\n\t_capacityB\x0b\n\t_cordonedB\x0f\n\r_flap_penalty*\xeb\x01\n\x0cRegionStatus\x12\x1d\n\x19REGION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15REGION_STATUS_UNKNOWN\x10\x01\x12\x19\n\x15REGION_STATUS_JOINING\x10\x02\x12\x19\n\x15REGION_STATUS_HEALTHY\x10\x03\x12\x1a\n\x16REGION_STATUS_DEGRADED\x10\x04\x12\x19\n\x15REGION_STATUS_SUSPECT\x10\x05\x12\x16\n\x12REGION_STATUS_DOWN\x10\x06\x12\x1c\n\x18REGION_STATUS_RECOVERING\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REGION_LABELSENTRY']._loaded_options = None
   _globals['_REGION_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_REGIONSTATUS']._serialized_start=702
-  _globals['_REGIONSTATUS']._serialized_end=937
-  _globals['_LOCATION']._serialized_start=96
-  _globals['_LOCATION']._serialized_end=143
-  _globals['_REGION']._serialized_start=146
-  _globals['_REGION']._serialized_end=699
-  _globals['_REGION_LABELSENTRY']._serialized_start=617
-  _globals['_REGION_LABELSENTRY']._serialized_end=662
+  _globals['_REGIONSTATUS']._serialized_start=925
+  _globals['_REGIONSTATUS']._serialized_end=1160
+  _globals['_LOCATION']._serialized_start=123
+  _globals['_LOCATION']._serialized_end=170
+  _globals['_REGION']._serialized_start=173
+  _globals['_REGION']._serialized_end=922
+  _globals['_REGION_LABELSENTRY']._serialized_start=810
+  _globals['_REGION_LABELSENTRY']._serialized_end=855
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from primacy.v1 import agent_pb2 as agent_pb2
+from primacy.v1 import override_pb2 as override_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -129,6 +130,11 @@ class Region(message.Message):
     AGENTS_FIELD_NUMBER: builtins.int
     LOAD_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    DRAIN_STATE_FIELD_NUMBER: builtins.int
+    CORDONED_FIELD_NUMBER: builtins.int
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    LAG_FIELD_NUMBER: builtins.int
+    FLAP_PENALTY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name, immutable: 1 to 63 of lower-case letters, digits, `-`, `_` and `.`, the first and last a letter or digit."""
     status: RegionStatus.ValueType
@@ -145,6 +151,12 @@ class Region(message.Message):
     """Where clients of its service go: `host:port`."""
     etag: builtins.str
     """Changes with every change of what can be set. Given on an update, the update happens only if it is still current."""
+    drain_state: override_pb2.DrainState.ValueType
+    """Output only. Whether its traffic is being taken off."""
+    cordoned: builtins.bool
+    """Output only. Whether it is forbidden to become active."""
+    flap_penalty: builtins.float
+    """Output only. Its count of falls, halved in every `flap_half_life` of the policy."""
     @builtins.property
     def status_since_time(self) -> timestamp_pb2.Timestamp:
         """Output only. Since when the status stands."""
@@ -173,6 +185,14 @@ class Region(message.Message):
     def create_time(self) -> timestamp_pb2.Timestamp:
         """Output only. When it was registered."""
 
+    @builtins.property
+    def overrides(self) -> containers.RepeatedCompositeFieldContainer[override_pb2.Override]:
+        """Output only. The drain and the cordon in force."""
+
+    @builtins.property
+    def lag(self) -> override_pb2.Lag:
+        """Output only. How far its data is behind: of its agent that is least behind."""
+
     def __init__(
         self,
         *,
@@ -191,20 +211,33 @@ class Region(message.Message):
         agents: abc.Iterable[agent_pb2.RegionAgent] | None = ...,
         load: agent_pb2.Load | None = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
+        drain_state: override_pb2.DrainState.ValueType = ...,
+        cordoned: builtins.bool | None = ...,
+        overrides: abc.Iterable[override_pb2.Override] | None = ...,
+        lag: override_pb2.Lag | None = ...,
+        flap_penalty: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_active", b"_active", "_capacity", b"_capacity", "_priority", b"_priority", "active", b"active", "capacity", b"capacity", "create_time", b"create_time", "load", b"load", "location", b"location", "priority", b"priority", "status_since_time", b"status_since_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_active", b"_active", "_capacity", b"_capacity", "_cordoned", b"_cordoned", "_flap_penalty", b"_flap_penalty", "_priority", b"_priority", "active", b"active", "capacity", b"capacity", "cordoned", b"cordoned", "create_time", b"create_time", "flap_penalty", b"flap_penalty", "lag", b"lag", "load", b"load", "location", b"location", "priority", b"priority", "status_since_time", b"status_since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_active", b"_active", "_capacity", b"_capacity", "_priority", b"_priority", "active", b"active", "agents", b"agents", "capacity", b"capacity", "create_time", b"create_time", "endpoint", b"endpoint", "etag", b"etag", "evidence", b"evidence", "labels", b"labels", "load", b"load", "location", b"location", "name", b"name", "priority", b"priority", "status", b"status", "status_reason", b"status_reason", "status_since_time", b"status_since_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_active", b"_active", "_capacity", b"_capacity", "_cordoned", b"_cordoned", "_flap_penalty", b"_flap_penalty", "_priority", b"_priority", "active", b"active", "agents", b"agents", "capacity", b"capacity", "cordoned", b"cordoned", "create_time", b"create_time", "drain_state", b"drain_state", "endpoint", b"endpoint", "etag", b"etag", "evidence", b"evidence", "flap_penalty", b"flap_penalty", "labels", b"labels", "lag", b"lag", "load", b"load", "location", b"location", "name", b"name", "overrides", b"overrides", "priority", b"priority", "status", b"status", "status_reason", b"status_reason", "status_since_time", b"status_since_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active: _TypeAlias = typing.Literal["active"]  # noqa: Y015
     _WhichOneofArgType__active: _TypeAlias = typing.Literal["_active", b"_active"]  # noqa: Y015
     _WhichOneofReturnType__capacity: _TypeAlias = typing.Literal["capacity"]  # noqa: Y015
     _WhichOneofArgType__capacity: _TypeAlias = typing.Literal["_capacity", b"_capacity"]  # noqa: Y015
+    _WhichOneofReturnType__cordoned: _TypeAlias = typing.Literal["cordoned"]  # noqa: Y015
+    _WhichOneofArgType__cordoned: _TypeAlias = typing.Literal["_cordoned", b"_cordoned"]  # noqa: Y015
+    _WhichOneofReturnType__flap_penalty: _TypeAlias = typing.Literal["flap_penalty"]  # noqa: Y015
+    _WhichOneofArgType__flap_penalty: _TypeAlias = typing.Literal["_flap_penalty", b"_flap_penalty"]  # noqa: Y015
     _WhichOneofReturnType__priority: _TypeAlias = typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = typing.Literal["_priority", b"_priority"]  # noqa: Y015
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__active) -> _WhichOneofReturnType__active | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity) -> _WhichOneofReturnType__capacity | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cordoned) -> _WhichOneofReturnType__cordoned | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flap_penalty) -> _WhichOneofReturnType__flap_penalty | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...

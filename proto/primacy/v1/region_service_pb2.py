@@ -23,40 +23,58 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from primacy.v1 import election_pb2 as primacy_dot_v1_dot_election__pb2
 from primacy.v1 import region_pb2 as primacy_dot_v1_dot_region__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprimacy/v1/region_service.proto\x12\nprimacy.v1\x1a google/protobuf/field_mask.proto\x1a\x17primacy/v1/region.proto\"a\n\x15RegisterRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\"\n\x06region\x18\x02 \x01(\x0b\x32\x12.primacy.v1.Region\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"<\n\x16RegisterRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"/\n\x10GetRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"7\n\x11GetRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"J\n\x12ListRegionsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x13ListRegionsResponse\x12#\n\x07regions\x18\x01 \x03(\x0b\x32\x12.primacy.v1.Region\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x13UpdateRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\"\n\x06region\x18\x02 \x01(\x0b\x32\x12.primacy.v1.Region\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\":\n\x14UpdateRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"s\n\x17\x44\x65registerRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0eoverride_rules\x18\x04 \x03(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\x1a\n\x18\x44\x65registerRegionResponse\"$\n\x13WatchRegionsRequest\x12\r\n\x05group\x18\x01 \x01(\t\";\n\x14WatchRegionsResponse\x12#\n\x07regions\x18\x01 \x03(\x0b\x32\x12.primacy.v1.Region2\x89\x04\n\rRegionService\x12W\n\x0eRegisterRegion\x12!.primacy.v1.RegisterRegionRequest\x1a\".primacy.v1.RegisterRegionResponse\x12H\n\tGetRegion\x12\x1c.primacy.v1.GetRegionRequest\x1a\x1d.primacy.v1.GetRegionResponse\x12N\n\x0bListRegions\x12\x1e.primacy.v1.ListRegionsRequest\x1a\x1f.primacy.v1.ListRegionsResponse\x12Q\n\x0cUpdateRegion\x12\x1f.primacy.v1.UpdateRegionRequest\x1a .primacy.v1.UpdateRegionResponse\x12]\n\x10\x44\x65registerRegion\x12#.primacy.v1.DeregisterRegionRequest\x1a$.primacy.v1.DeregisterRegionResponse\x12S\n\x0cWatchRegions\x12\x1f.primacy.v1.WatchRegionsRequest\x1a .primacy.v1.WatchRegionsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprimacy/v1/region_service.proto\x12\nprimacy.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19primacy/v1/election.proto\x1a\x17primacy/v1/region.proto\"a\n\x15RegisterRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\"\n\x06region\x18\x02 \x01(\x0b\x32\x12.primacy.v1.Region\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"<\n\x16RegisterRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"/\n\x10GetRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"7\n\x11GetRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"J\n\x12ListRegionsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x13ListRegionsResponse\x12#\n\x07regions\x18\x01 \x03(\x0b\x32\x12.primacy.v1.Region\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x13UpdateRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\"\n\x06region\x18\x02 \x01(\x0b\x32\x12.primacy.v1.Region\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\":\n\x14UpdateRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"s\n\x17\x44\x65registerRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0eoverride_rules\x18\x04 \x03(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"\x1a\n\x18\x44\x65registerRegionResponse\"$\n\x13WatchRegionsRequest\x12\r\n\x05group\x18\x01 \x01(\t\";\n\x14WatchRegionsResponse\x12#\n\x07regions\x18\x01 \x03(\x0b\x32\x12.primacy.v1.Region\"\xb0\x01\n\x12\x44rainRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eoverride_rules\x18\x06 \x03(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"p\n\x13\x44rainRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\x12&\n\x08\x66\x61ilover\x18\x02 \x01(\x0b\x32\x14.primacy.v1.Failover\x12\r\n\x05steps\x18\x03 \x03(\t\"B\n\x14UndrainRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\";\n\x15UndrainRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"\x99\x01\n\x13\x43ordonRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\":\n\x14\x43ordonRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region\"C\n\x15UncordonRegionRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"<\n\x16UncordonRegionResponse\x12\"\n\x06region\x18\x01 \x01(\x0b\x32\x12.primacy.v1.Region2\xdb\x06\n\rRegionService\x12W\n\x0eRegisterRegion\x12!.primacy.v1.RegisterRegionRequest\x1a\".primacy.v1.RegisterRegionResponse\x12H\n\tGetRegion\x12\x1c.primacy.v1.GetRegionRequest\x1a\x1d.primacy.v1.GetRegionResponse\x12N\n\x0bListRegions\x12\x1e.primacy.v1.ListRegionsRequest\x1a\x1f.primacy.v1.ListRegionsResponse\x12Q\n\x0cUpdateRegion\x12\x1f.primacy.v1.UpdateRegionRequest\x1a .primacy.v1.UpdateRegionResponse\x12]\n\x10\x44\x65registerRegion\x12#.primacy.v1.DeregisterRegionRequest\x1a$.primacy.v1.DeregisterRegionResponse\x12N\n\x0b\x44rainRegion\x12\x1e.primacy.v1.DrainRegionRequest\x1a\x1f.primacy.v1.DrainRegionResponse\x12T\n\rUndrainRegion\x12 .primacy.v1.UndrainRegionRequest\x1a!.primacy.v1.UndrainRegionResponse\x12Q\n\x0c\x43ordonRegion\x12\x1f.primacy.v1.CordonRegionRequest\x1a .primacy.v1.CordonRegionResponse\x12W\n\x0eUncordonRegion\x12!.primacy.v1.UncordonRegionRequest\x1a\".primacy.v1.UncordonRegionResponse\x12S\n\x0cWatchRegions\x12\x1f.primacy.v1.WatchRegionsRequest\x1a .primacy.v1.WatchRegionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primacy.v1.region_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REGISTERREGIONREQUEST']._serialized_start=106
-  _globals['_REGISTERREGIONREQUEST']._serialized_end=203
-  _globals['_REGISTERREGIONRESPONSE']._serialized_start=205
-  _globals['_REGISTERREGIONRESPONSE']._serialized_end=265
-  _globals['_GETREGIONREQUEST']._serialized_start=267
-  _globals['_GETREGIONREQUEST']._serialized_end=314
-  _globals['_GETREGIONRESPONSE']._serialized_start=316
-  _globals['_GETREGIONRESPONSE']._serialized_end=371
-  _globals['_LISTREGIONSREQUEST']._serialized_start=373
-  _globals['_LISTREGIONSREQUEST']._serialized_end=447
-  _globals['_LISTREGIONSRESPONSE']._serialized_start=449
-  _globals['_LISTREGIONSRESPONSE']._serialized_end=532
-  _globals['_UPDATEREGIONREQUEST']._serialized_start=535
-  _globals['_UPDATEREGIONREQUEST']._serialized_end=679
-  _globals['_UPDATEREGIONRESPONSE']._serialized_start=681
-  _globals['_UPDATEREGIONRESPONSE']._serialized_end=739
-  _globals['_DEREGISTERREGIONREQUEST']._serialized_start=741
-  _globals['_DEREGISTERREGIONREQUEST']._serialized_end=856
-  _globals['_DEREGISTERREGIONRESPONSE']._serialized_start=858
-  _globals['_DEREGISTERREGIONRESPONSE']._serialized_end=884
-  _globals['_WATCHREGIONSREQUEST']._serialized_start=886
-  _globals['_WATCHREGIONSREQUEST']._serialized_end=922
-  _globals['_WATCHREGIONSRESPONSE']._serialized_start=924
-  _globals['_WATCHREGIONSRESPONSE']._serialized_end=983
-  _globals['_REGIONSERVICE']._serialized_start=986
-  _globals['_REGIONSERVICE']._serialized_end=1507
+  _globals['_REGISTERREGIONREQUEST']._serialized_start=166
+  _globals['_REGISTERREGIONREQUEST']._serialized_end=263
+  _globals['_REGISTERREGIONRESPONSE']._serialized_start=265
+  _globals['_REGISTERREGIONRESPONSE']._serialized_end=325
+  _globals['_GETREGIONREQUEST']._serialized_start=327
+  _globals['_GETREGIONREQUEST']._serialized_end=374
+  _globals['_GETREGIONRESPONSE']._serialized_start=376
+  _globals['_GETREGIONRESPONSE']._serialized_end=431
+  _globals['_LISTREGIONSREQUEST']._serialized_start=433
+  _globals['_LISTREGIONSREQUEST']._serialized_end=507
+  _globals['_LISTREGIONSRESPONSE']._serialized_start=509
+  _globals['_LISTREGIONSRESPONSE']._serialized_end=592
+  _globals['_UPDATEREGIONREQUEST']._serialized_start=595
+  _globals['_UPDATEREGIONREQUEST']._serialized_end=739
+  _globals['_UPDATEREGIONRESPONSE']._serialized_start=741
+  _globals['_UPDATEREGIONRESPONSE']._serialized_end=799
+  _globals['_DEREGISTERREGIONREQUEST']._serialized_start=801
+  _globals['_DEREGISTERREGIONREQUEST']._serialized_end=916
+  _globals['_DEREGISTERREGIONRESPONSE']._serialized_start=918
+  _globals['_DEREGISTERREGIONRESPONSE']._serialized_end=944
+  _globals['_WATCHREGIONSREQUEST']._serialized_start=946
+  _globals['_WATCHREGIONSREQUEST']._serialized_end=982
+  _globals['_WATCHREGIONSRESPONSE']._serialized_start=984
+  _globals['_WATCHREGIONSRESPONSE']._serialized_end=1043
+  _globals['_DRAINREGIONREQUEST']._serialized_start=1046
+  _globals['_DRAINREGIONREQUEST']._serialized_end=1222
+  _globals['_DRAINREGIONRESPONSE']._serialized_start=1224
+  _globals['_DRAINREGIONRESPONSE']._serialized_end=1336
+  _globals['_UNDRAINREGIONREQUEST']._serialized_start=1338
+  _globals['_UNDRAINREGIONREQUEST']._serialized_end=1404
+  _globals['_UNDRAINREGIONRESPONSE']._serialized_start=1406
+  _globals['_UNDRAINREGIONRESPONSE']._serialized_end=1465
+  _globals['_CORDONREGIONREQUEST']._serialized_start=1468
+  _globals['_CORDONREGIONREQUEST']._serialized_end=1621
+  _globals['_CORDONREGIONRESPONSE']._serialized_start=1623
+  _globals['_CORDONREGIONRESPONSE']._serialized_end=1681
+  _globals['_UNCORDONREGIONREQUEST']._serialized_start=1683
+  _globals['_UNCORDONREGIONREQUEST']._serialized_end=1750
+  _globals['_UNCORDONREGIONRESPONSE']._serialized_start=1752
+  _globals['_UNCORDONREGIONRESPONSE']._serialized_end=1812
+  _globals['_REGIONSERVICE']._serialized_start=1815
+  _globals['_REGIONSERVICE']._serialized_end=2674
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,9 @@ from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import field_mask_pb2 as field_mask_pb2
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from primacy.v1 import election_pb2 as election_pb2
 from primacy.v1 import region_pb2 as region_pb2
 import builtins as builtins
 import sys
@@ -324,5 +326,251 @@ class WatchRegionsResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["regions", b"regions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DrainRegionRequest(message.Message):
+    """Request message for [DrainRegion][primacy.v1.RegionService.DrainRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    OVERRIDE_RULES_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    name: builtins.str
+    """Name of the region."""
+    reason: builtins.str
+    """Why. Required."""
+    owner: builtins.str
+    """Who sets it, for the journal."""
+    validate_only: builtins.bool
+    """Checks everything, says what would happen, and changes nothing."""
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """When it ends by itself: in the future, at most 72 h from now. Not set means in one hour."""
+
+    @builtins.property
+    def override_rules(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Rules to pass over: `MIN_UNDRAINED`, `NO_TARGET`, and those of the election for the planned move."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+        owner: builtins.str = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+        override_rules: abc.Iterable[builtins.str] | None = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time", "group", b"group", "name", b"name", "override_rules", b"override_rules", "owner", b"owner", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DrainRegionResponse(message.Message):
+    """Response message for [DrainRegion][primacy.v1.RegionService.DrainRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: builtins.int
+    FAILOVER_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def region(self) -> region_pb2.Region:
+        """The region as it is now."""
+
+    @builtins.property
+    def failover(self) -> election_pb2.Failover:
+        """The planned move that goes first. Not set when none does."""
+
+    @builtins.property
+    def steps(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What happens, or would happen, in order: sentences for people."""
+
+    def __init__(
+        self,
+        *,
+        region: region_pb2.Region | None = ...,
+        failover: election_pb2.Failover | None = ...,
+        steps: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["failover", b"failover", "region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["failover", b"failover", "region", b"region", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UndrainRegionRequest(message.Message):
+    """Request message for [UndrainRegion][primacy.v1.RegionService.UndrainRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    name: builtins.str
+    """Name of the region."""
+    owner: builtins.str
+    """Who asks, for the journal."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+        owner: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "name", b"name", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UndrainRegionResponse(message.Message):
+    """Response message for [UndrainRegion][primacy.v1.RegionService.UndrainRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def region(self) -> region_pb2.Region:
+        """The region as it is now."""
+
+    def __init__(
+        self,
+        *,
+        region: region_pb2.Region | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CordonRegionRequest(message.Message):
+    """Request message for [CordonRegion][primacy.v1.RegionService.CordonRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    name: builtins.str
+    """Name of the region."""
+    reason: builtins.str
+    """Why. Required."""
+    owner: builtins.str
+    """Who sets it, for the journal."""
+    validate_only: builtins.bool
+    """Checks everything and changes nothing."""
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """When it ends by itself: in the future, at most 72 h from now. Not set means in one hour."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+        owner: builtins.str = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time", "group", b"group", "name", b"name", "owner", b"owner", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CordonRegionResponse(message.Message):
+    """Response message for [CordonRegion][primacy.v1.RegionService.CordonRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def region(self) -> region_pb2.Region:
+        """The region as it is now."""
+
+    def __init__(
+        self,
+        *,
+        region: region_pb2.Region | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UncordonRegionRequest(message.Message):
+    """Request message for [UncordonRegion][primacy.v1.RegionService.UncordonRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    name: builtins.str
+    """Name of the region."""
+    owner: builtins.str
+    """Who asks, for the journal."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+        owner: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "name", b"name", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UncordonRegionResponse(message.Message):
+    """Response message for [UncordonRegion][primacy.v1.RegionService.UncordonRegion]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def region(self) -> region_pb2.Region:
+        """The region as it is now."""
+
+    def __init__(
+        self,
+        *,
+        region: region_pb2.Region | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

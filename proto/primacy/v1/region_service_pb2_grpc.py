@@ -64,6 +64,26 @@ class RegionServiceStub:
                 request_serializer=primacy_dot_v1_dot_region__service__pb2.DeregisterRegionRequest.SerializeToString,
                 response_deserializer=primacy_dot_v1_dot_region__service__pb2.DeregisterRegionResponse.FromString,
                 _registered_method=True)
+        self.DrainRegion = channel.unary_unary(
+                '/primacy.v1.RegionService/DrainRegion',
+                request_serializer=primacy_dot_v1_dot_region__service__pb2.DrainRegionRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_region__service__pb2.DrainRegionResponse.FromString,
+                _registered_method=True)
+        self.UndrainRegion = channel.unary_unary(
+                '/primacy.v1.RegionService/UndrainRegion',
+                request_serializer=primacy_dot_v1_dot_region__service__pb2.UndrainRegionRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_region__service__pb2.UndrainRegionResponse.FromString,
+                _registered_method=True)
+        self.CordonRegion = channel.unary_unary(
+                '/primacy.v1.RegionService/CordonRegion',
+                request_serializer=primacy_dot_v1_dot_region__service__pb2.CordonRegionRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_region__service__pb2.CordonRegionResponse.FromString,
+                _registered_method=True)
+        self.UncordonRegion = channel.unary_unary(
+                '/primacy.v1.RegionService/UncordonRegion',
+                request_serializer=primacy_dot_v1_dot_region__service__pb2.UncordonRegionRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_region__service__pb2.UncordonRegionResponse.FromString,
+                _registered_method=True)
         self.WatchRegions = channel.unary_stream(
                 '/primacy.v1.RegionService/WatchRegions',
                 request_serializer=primacy_dot_v1_dot_region__service__pb2.WatchRegionsRequest.SerializeToString,
@@ -121,6 +141,44 @@ class RegionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DrainRegion(self, request, context):
+        """Takes traffic off a region; an active one gives the lease to another first, by a planned move.
+
+        Reads go down in steps over the policy's `drain_time`, then what is in flight is let finish. Safe to repeat: sets
+        reason and expiry anew. Refused with `MIN_UNDRAINED` when too few regions would be left, and for the active region
+        with `NO_TARGET` when no other can take over; with that rule overridden its traffic goes and its authority stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndrainRegion(self, request, context):
+        """Gives a drained region its traffic back, slowly. It never moves the lease.
+
+        Refused with `NOT_DRAINED` when it is not drained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CordonRegion(self, request, context):
+        """Forbids a region to become active. It never moves the lease away, and traffic stays.
+
+        Safe to repeat: sets reason and expiry anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncordonRegion(self, request, context):
+        """Lets a cordoned region become active again.
+
+        Refused with `NOT_CORDONED` when it is not cordoned.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRegions(self, request, context):
         """Sends all regions, and sends them all again whenever one of them changes.
         """
@@ -155,6 +213,26 @@ def add_RegionServiceServicer_to_server(servicer, server):
                     servicer.DeregisterRegion,
                     request_deserializer=primacy_dot_v1_dot_region__service__pb2.DeregisterRegionRequest.FromString,
                     response_serializer=primacy_dot_v1_dot_region__service__pb2.DeregisterRegionResponse.SerializeToString,
+            ),
+            'DrainRegion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainRegion,
+                    request_deserializer=primacy_dot_v1_dot_region__service__pb2.DrainRegionRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_region__service__pb2.DrainRegionResponse.SerializeToString,
+            ),
+            'UndrainRegion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndrainRegion,
+                    request_deserializer=primacy_dot_v1_dot_region__service__pb2.UndrainRegionRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_region__service__pb2.UndrainRegionResponse.SerializeToString,
+            ),
+            'CordonRegion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonRegion,
+                    request_deserializer=primacy_dot_v1_dot_region__service__pb2.CordonRegionRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_region__service__pb2.CordonRegionResponse.SerializeToString,
+            ),
+            'UncordonRegion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncordonRegion,
+                    request_deserializer=primacy_dot_v1_dot_region__service__pb2.UncordonRegionRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_region__service__pb2.UncordonRegionResponse.SerializeToString,
             ),
             'WatchRegions': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRegions,
@@ -302,6 +380,114 @@ class RegionService:
             '/primacy.v1.RegionService/DeregisterRegion',
             primacy_dot_v1_dot_region__service__pb2.DeregisterRegionRequest.SerializeToString,
             primacy_dot_v1_dot_region__service__pb2.DeregisterRegionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainRegion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.RegionService/DrainRegion',
+            primacy_dot_v1_dot_region__service__pb2.DrainRegionRequest.SerializeToString,
+            primacy_dot_v1_dot_region__service__pb2.DrainRegionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndrainRegion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.RegionService/UndrainRegion',
+            primacy_dot_v1_dot_region__service__pb2.UndrainRegionRequest.SerializeToString,
+            primacy_dot_v1_dot_region__service__pb2.UndrainRegionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonRegion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.RegionService/CordonRegion',
+            primacy_dot_v1_dot_region__service__pb2.CordonRegionRequest.SerializeToString,
+            primacy_dot_v1_dot_region__service__pb2.CordonRegionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncordonRegion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.RegionService/UncordonRegion',
+            primacy_dot_v1_dot_region__service__pb2.UncordonRegionRequest.SerializeToString,
+            primacy_dot_v1_dot_region__service__pb2.UncordonRegionResponse.FromString,
             options,
             channel_credentials,
             insecure,

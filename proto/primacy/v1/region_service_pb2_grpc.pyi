@@ -58,6 +58,28 @@ class RegionServiceStub:
     Refused for the active region, and, unless the rule `LIVE_SESSIONS` is overridden, while agents of it are
     connected. An agent that says hello again registers it again if the policy's `registration` is open.
     """
+    DrainRegion: grpc.UnaryUnaryMultiCallable[region_service_pb2.DrainRegionRequest, region_service_pb2.DrainRegionResponse]
+    """Takes traffic off a region; an active one gives the lease to another first, by a planned move.
+
+    Reads go down in steps over the policy's `drain_time`, then what is in flight is let finish. Safe to repeat: sets
+    reason and expiry anew. Refused with `MIN_UNDRAINED` when too few regions would be left, and for the active region
+    with `NO_TARGET` when no other can take over; with that rule overridden its traffic goes and its authority stays.
+    """
+    UndrainRegion: grpc.UnaryUnaryMultiCallable[region_service_pb2.UndrainRegionRequest, region_service_pb2.UndrainRegionResponse]
+    """Gives a drained region its traffic back, slowly. It never moves the lease.
+
+    Refused with `NOT_DRAINED` when it is not drained.
+    """
+    CordonRegion: grpc.UnaryUnaryMultiCallable[region_service_pb2.CordonRegionRequest, region_service_pb2.CordonRegionResponse]
+    """Forbids a region to become active. It never moves the lease away, and traffic stays.
+
+    Safe to repeat: sets reason and expiry anew.
+    """
+    UncordonRegion: grpc.UnaryUnaryMultiCallable[region_service_pb2.UncordonRegionRequest, region_service_pb2.UncordonRegionResponse]
+    """Lets a cordoned region become active again.
+
+    Refused with `NOT_CORDONED` when it is not cordoned.
+    """
     WatchRegions: grpc.UnaryStreamMultiCallable[region_service_pb2.WatchRegionsRequest, region_service_pb2.WatchRegionsResponse]
     """Sends all regions, and sends them all again whenever one of them changes."""
 
@@ -90,6 +112,28 @@ class RegionServiceAsyncStub(RegionServiceStub):
 
     Refused for the active region, and, unless the rule `LIVE_SESSIONS` is overridden, while agents of it are
     connected. An agent that says hello again registers it again if the policy's `registration` is open.
+    """
+    DrainRegion: aio.UnaryUnaryMultiCallable[region_service_pb2.DrainRegionRequest, region_service_pb2.DrainRegionResponse]  # type: ignore[assignment]
+    """Takes traffic off a region; an active one gives the lease to another first, by a planned move.
+
+    Reads go down in steps over the policy's `drain_time`, then what is in flight is let finish. Safe to repeat: sets
+    reason and expiry anew. Refused with `MIN_UNDRAINED` when too few regions would be left, and for the active region
+    with `NO_TARGET` when no other can take over; with that rule overridden its traffic goes and its authority stays.
+    """
+    UndrainRegion: aio.UnaryUnaryMultiCallable[region_service_pb2.UndrainRegionRequest, region_service_pb2.UndrainRegionResponse]  # type: ignore[assignment]
+    """Gives a drained region its traffic back, slowly. It never moves the lease.
+
+    Refused with `NOT_DRAINED` when it is not drained.
+    """
+    CordonRegion: aio.UnaryUnaryMultiCallable[region_service_pb2.CordonRegionRequest, region_service_pb2.CordonRegionResponse]  # type: ignore[assignment]
+    """Forbids a region to become active. It never moves the lease away, and traffic stays.
+
+    Safe to repeat: sets reason and expiry anew.
+    """
+    UncordonRegion: aio.UnaryUnaryMultiCallable[region_service_pb2.UncordonRegionRequest, region_service_pb2.UncordonRegionResponse]  # type: ignore[assignment]
+    """Lets a cordoned region become active again.
+
+    Refused with `NOT_CORDONED` when it is not cordoned.
     """
     WatchRegions: aio.UnaryStreamMultiCallable[region_service_pb2.WatchRegionsRequest, region_service_pb2.WatchRegionsResponse]  # type: ignore[assignment]
     """Sends all regions, and sends them all again whenever one of them changes."""
@@ -150,6 +194,52 @@ class RegionServiceServicer(metaclass=abc_1.ABCMeta):
 
         Refused for the active region, and, unless the rule `LIVE_SESSIONS` is overridden, while agents of it are
         connected. An agent that says hello again registers it again if the policy's `registration` is open.
+        """
+
+    @abc_1.abstractmethod
+    def DrainRegion(
+        self,
+        request: region_service_pb2.DrainRegionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[region_service_pb2.DrainRegionResponse, abc.Awaitable[region_service_pb2.DrainRegionResponse]]:
+        """Takes traffic off a region; an active one gives the lease to another first, by a planned move.
+
+        Reads go down in steps over the policy's `drain_time`, then what is in flight is let finish. Safe to repeat: sets
+        reason and expiry anew. Refused with `MIN_UNDRAINED` when too few regions would be left, and for the active region
+        with `NO_TARGET` when no other can take over; with that rule overridden its traffic goes and its authority stays.
+        """
+
+    @abc_1.abstractmethod
+    def UndrainRegion(
+        self,
+        request: region_service_pb2.UndrainRegionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[region_service_pb2.UndrainRegionResponse, abc.Awaitable[region_service_pb2.UndrainRegionResponse]]:
+        """Gives a drained region its traffic back, slowly. It never moves the lease.
+
+        Refused with `NOT_DRAINED` when it is not drained.
+        """
+
+    @abc_1.abstractmethod
+    def CordonRegion(
+        self,
+        request: region_service_pb2.CordonRegionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[region_service_pb2.CordonRegionResponse, abc.Awaitable[region_service_pb2.CordonRegionResponse]]:
+        """Forbids a region to become active. It never moves the lease away, and traffic stays.
+
+        Safe to repeat: sets reason and expiry anew.
+        """
+
+    @abc_1.abstractmethod
+    def UncordonRegion(
+        self,
+        request: region_service_pb2.UncordonRegionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[region_service_pb2.UncordonRegionResponse, abc.Awaitable[region_service_pb2.UncordonRegionResponse]]:
+        """Lets a cordoned region become active again.
+
+        Refused with `NOT_CORDONED` when it is not cordoned.
         """
 
     @abc_1.abstractmethod

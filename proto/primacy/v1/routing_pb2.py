@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18primacy/v1/routing.proto\x12\nprimacy.v1\"\x89\x01\n\nWeightsRow\x12\x15\n\rclient_region\x18\x01 \x01(\t\x12\x34\n\x07weights\x18\x02 \x03(\x0b\x32#.primacy.v1.WeightsRow.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x8f\x01\n\x07Weights\x12/\n\rtraffic_class\x18\x01 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x02 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12$\n\x04rows\x18\x03 \x03(\x0b\x32\x16.primacy.v1.WeightsRow*^\n\x0cTrafficClass\x12\x1d\n\x19TRAFFIC_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12TRAFFIC_CLASS_READ\x10\x01\x12\x17\n\x13TRAFFIC_CLASS_WRITE\x10\x02*\xf2\x01\n\x0fRoutingStrategy\x12 \n\x1cROUTING_STRATEGY_UNSPECIFIED\x10\x00\x12 \n\x1cROUTING_STRATEGY_ACTIVE_ONLY\x10\x01\x12\x1d\n\x19ROUTING_STRATEGY_WEIGHTED\x10\x02\x12 \n\x1cROUTING_STRATEGY_ROUND_ROBIN\x10\x03\x12\x1b\n\x17ROUTING_STRATEGY_HEALTH\x10\x04\x12\x1c\n\x18ROUTING_STRATEGY_LATENCY\x10\x05\x12\x1f\n\x1bROUTING_STRATEGY_GEOGRAPHIC\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18primacy/v1/routing.proto\x12\nprimacy.v1\"3\n\x05\x43\x61use\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05share\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_share\"0\n\x0bShareCauses\x12!\n\x06\x63\x61uses\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Cause\"\x85\x02\n\nWeightsRow\x12\x15\n\rclient_region\x18\x01 \x01(\t\x12\x34\n\x07weights\x18\x02 \x03(\x0b\x32#.primacy.v1.WeightsRow.WeightsEntry\x12\x32\n\x06\x63\x61uses\x18\x03 \x03(\x0b\x32\".primacy.v1.WeightsRow.CausesEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x46\n\x0b\x43\x61usesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.primacy.v1.ShareCauses:\x02\x38\x01\"\x8f\x01\n\x07Weights\x12/\n\rtraffic_class\x18\x01 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x02 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12$\n\x04rows\x18\x03 \x03(\x0b\x32\x16.primacy.v1.WeightsRow*^\n\x0cTrafficClass\x12\x1d\n\x19TRAFFIC_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12TRAFFIC_CLASS_READ\x10\x01\x12\x17\n\x13TRAFFIC_CLASS_WRITE\x10\x02*\xf2\x01\n\x0fRoutingStrategy\x12 \n\x1cROUTING_STRATEGY_UNSPECIFIED\x10\x00\x12 \n\x1cROUTING_STRATEGY_ACTIVE_ONLY\x10\x01\x12\x1d\n\x19ROUTING_STRATEGY_WEIGHTED\x10\x02\x12 \n\x1cROUTING_STRATEGY_ROUND_ROBIN\x10\x03\x12\x1b\n\x17ROUTING_STRATEGY_HEALTH\x10\x04\x12\x1c\n\x18ROUTING_STRATEGY_LATENCY\x10\x05\x12\x1f\n\x1bROUTING_STRATEGY_GEOGRAPHIC\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WEIGHTSROW_WEIGHTSENTRY']._loaded_options = None
   _globals['_WEIGHTSROW_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_TRAFFICCLASS']._serialized_start=326
-  _globals['_TRAFFICCLASS']._serialized_end=420
-  _globals['_ROUTINGSTRATEGY']._serialized_start=423
-  _globals['_ROUTINGSTRATEGY']._serialized_end=665
-  _globals['_WEIGHTSROW']._serialized_start=41
-  _globals['_WEIGHTSROW']._serialized_end=178
-  _globals['_WEIGHTSROW_WEIGHTSENTRY']._serialized_start=132
-  _globals['_WEIGHTSROW_WEIGHTSENTRY']._serialized_end=178
-  _globals['_WEIGHTS']._serialized_start=181
-  _globals['_WEIGHTS']._serialized_end=324
+  _globals['_WEIGHTSROW_CAUSESENTRY']._loaded_options = None
+  _globals['_WEIGHTSROW_CAUSESENTRY']._serialized_options = b'8\001'
+  _globals['_TRAFFICCLASS']._serialized_start=553
+  _globals['_TRAFFICCLASS']._serialized_end=647
+  _globals['_ROUTINGSTRATEGY']._serialized_start=650
+  _globals['_ROUTINGSTRATEGY']._serialized_end=892
+  _globals['_CAUSE']._serialized_start=40
+  _globals['_CAUSE']._serialized_end=91
+  _globals['_SHARECAUSES']._serialized_start=93
+  _globals['_SHARECAUSES']._serialized_end=141
+  _globals['_WEIGHTSROW']._serialized_start=144
+  _globals['_WEIGHTSROW']._serialized_end=405
+  _globals['_WEIGHTSROW_WEIGHTSENTRY']._serialized_start=287
+  _globals['_WEIGHTSROW_WEIGHTSENTRY']._serialized_end=333
+  _globals['_WEIGHTSROW_CAUSESENTRY']._serialized_start=335
+  _globals['_WEIGHTSROW_CAUSESENTRY']._serialized_end=405
+  _globals['_WEIGHTS']._serialized_start=408
+  _globals['_WEIGHTS']._serialized_end=551
 # @@protoc_insertion_point(module_scope)

@@ -82,6 +82,54 @@ ROUTING_STRATEGY_GEOGRAPHIC: RoutingStrategy.ValueType  # 6
 """To the nearest region, by great-circle distance from the client region."""
 
 @typing.final
+class Cause(message.Message):
+    """One part of a share."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SHARE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`policy`, `status`, `health`, `latency`, `capacity`, `slow_start`, `drain`, `panic`, `pin` or `slew`."""
+    share: builtins.float
+    """What it gives to the share, or takes from it."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        share: builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_share", b"_share", "share", b"share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_share", b"_share", "name", b"name", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__share: _TypeAlias = typing.Literal["share"]  # noqa: Y015
+    _WhichOneofArgType__share: _TypeAlias = typing.Literal["_share", b"_share"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share) -> _WhichOneofReturnType__share | None: ...
+
+@typing.final
+class ShareCauses(message.Message):
+    """Why a region has the share that it has."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CAUSES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def causes(self) -> containers.RepeatedCompositeFieldContainer[Cause]:
+        """The parts, in the order in which they were applied. They add up to the share."""
+
+    def __init__(
+        self,
+        *,
+        causes: abc.Iterable[Cause] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["causes", b"causes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class WeightsRow(message.Message):
     """How the traffic of one client region is spread."""
 
@@ -107,8 +155,30 @@ class WeightsRow(message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @typing.final
+    class CausesEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @builtins.property
+        def value(self) -> ShareCauses: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: ShareCauses | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CLIENT_REGION_FIELD_NUMBER: builtins.int
     WEIGHTS_FIELD_NUMBER: builtins.int
+    CAUSES_FIELD_NUMBER: builtins.int
     client_region: builtins.str
     """The region that the traffic comes from."""
     @builtins.property
@@ -117,15 +187,20 @@ class WeightsRow(message.Message):
         registered or, for writes, none was ever active: then all are 0.
         """
 
+    @builtins.property
+    def causes(self) -> containers.MessageMap[builtins.str, ShareCauses]:
+        """Why, for each region with a part to tell. Not set for writes."""
+
     def __init__(
         self,
         *,
         client_region: builtins.str = ...,
         weights: abc.Mapping[builtins.str, builtins.float] | None = ...,
+        causes: abc.Mapping[builtins.str, ShareCauses] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client_region", b"client_region", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["causes", b"causes", "client_region", b"client_region", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,11 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from primacy.v1 import override_pb2 as primacy_dot_v1_dot_override__pb2
 from primacy.v1 import region_pb2 as primacy_dot_v1_dot_region__pb2
 from primacy.v1 import routing_pb2 as primacy_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n primacy/v1/routing_service.proto\x12\nprimacy.v1\x1a\x17primacy/v1/region.proto\x1a\x18primacy/v1/routing.proto\"j\n\x11GetWeightsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\"\xe6\x02\n\x12GetWeightsResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x04 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12$\n\x04rows\x18\x05 \x03(\x0b\x32\x16.primacy.v1.WeightsRow\x12\x12\n\x05panic\x18\x06 \x01(\x08H\x02\x88\x01\x01\x12<\n\x07reasons\x18\x07 \x03(\x0b\x32+.primacy.v1.GetWeightsResponse.ReasonsEntry\x1a.\n\x0cReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_groupB\n\n\x08_versionB\x08\n\x06_panic\"l\n\x13WatchWeightsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\"\xea\x02\n\x14WatchWeightsResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x04 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12$\n\x04rows\x18\x05 \x03(\x0b\x32\x16.primacy.v1.WeightsRow\x12\x12\n\x05panic\x18\x06 \x01(\x08H\x02\x88\x01\x01\x12>\n\x07reasons\x18\x07 \x03(\x0b\x32-.primacy.v1.WatchWeightsResponse.ReasonsEntry\x1a.\n\x0cReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_groupB\n\n\x08_versionB\x08\n\x06_panic\"\xa3\x01\n\x0cRouteRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12&\n\x08location\x18\x03 \x01(\x0b\x32\x14.primacy.v1.Location\x12\x14\n\x0c\x61\x66\x66inity_key\x18\x04 \x01(\t\x12/\n\rtraffic_class\x18\x05 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\"\x97\x01\n\rRouteResponse\x12\x13\n\x06region\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08\x65ndpoint\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0c\x61lternatives\x18\x04 \x03(\t\x12\x12\n\x05\x65poch\x18\x05 \x01(\x03H\x02\x88\x01\x01\x42\t\n\x07_regionB\x0b\n\t_endpointB\x08\n\x06_epoch\">\n\x16GetRoutingStatsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\"A\n\x17GetRoutingStatsResponse\x12&\n\x05stats\x18\x01 \x03(\x0b\x32\x17.primacy.v1.RoutingStat\"\xd9\x01\n\x0bRoutingStat\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12\x15\n\rtarget_region\x18\x03 \x01(\t\x12/\n\rtraffic_class\x18\x04 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x05 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12\x0f\n\x07outcome\x18\x06 \x01(\t\x12\x12\n\x05\x63ount\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_count2\xcc\x02\n\x0eRoutingService\x12K\n\nGetWeights\x12\x1d.primacy.v1.GetWeightsRequest\x1a\x1e.primacy.v1.GetWeightsResponse\x12S\n\x0cWatchWeights\x12\x1f.primacy.v1.WatchWeightsRequest\x1a .primacy.v1.WatchWeightsResponse0\x01\x12<\n\x05Route\x12\x18.primacy.v1.RouteRequest\x1a\x19.primacy.v1.RouteResponse\x12Z\n\x0fGetRoutingStats\x12\".primacy.v1.GetRoutingStatsRequest\x1a#.primacy.v1.GetRoutingStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n primacy/v1/routing_service.proto\x12\nprimacy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19primacy/v1/override.proto\x1a\x17primacy/v1/region.proto\x1a\x18primacy/v1/routing.proto\"j\n\x11GetWeightsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\"\xe6\x02\n\x12GetWeightsResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x04 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12$\n\x04rows\x18\x05 \x03(\x0b\x32\x16.primacy.v1.WeightsRow\x12\x12\n\x05panic\x18\x06 \x01(\x08H\x02\x88\x01\x01\x12<\n\x07reasons\x18\x07 \x03(\x0b\x32+.primacy.v1.GetWeightsResponse.ReasonsEntry\x1a.\n\x0cReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_groupB\n\n\x08_versionB\x08\n\x06_panic\"l\n\x13WatchWeightsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\"\xea\x02\n\x14WatchWeightsResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12/\n\rtraffic_class\x18\x03 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x04 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12$\n\x04rows\x18\x05 \x03(\x0b\x32\x16.primacy.v1.WeightsRow\x12\x12\n\x05panic\x18\x06 \x01(\x08H\x02\x88\x01\x01\x12>\n\x07reasons\x18\x07 \x03(\x0b\x32-.primacy.v1.WatchWeightsResponse.ReasonsEntry\x1a.\n\x0cReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_groupB\n\n\x08_versionB\x08\n\x06_panic\"\xa3\x01\n\x0cRouteRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12&\n\x08location\x18\x03 \x01(\x0b\x32\x14.primacy.v1.Location\x12\x14\n\x0c\x61\x66\x66inity_key\x18\x04 \x01(\t\x12/\n\rtraffic_class\x18\x05 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\"\x97\x01\n\rRouteResponse\x12\x13\n\x06region\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08\x65ndpoint\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0c\x61lternatives\x18\x04 \x03(\t\x12\x12\n\x05\x65poch\x18\x05 \x01(\x03H\x02\x88\x01\x01\x42\t\n\x07_regionB\x0b\n\t_endpointB\x08\n\x06_epoch\">\n\x16GetRoutingStatsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\"A\n\x17GetRoutingStatsResponse\x12&\n\x05stats\x18\x01 \x03(\x0b\x32\x17.primacy.v1.RoutingStat\"\xd9\x01\n\x0bRoutingStat\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12\x15\n\rtarget_region\x18\x03 \x01(\t\x12/\n\rtraffic_class\x18\x04 \x01(\x0e\x32\x18.primacy.v1.TrafficClass\x12-\n\x08strategy\x18\x05 \x01(\x0e\x32\x1b.primacy.v1.RoutingStrategy\x12\x0f\n\x07outcome\x18\x06 \x01(\t\x12\x12\n\x05\x63ount\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_count\"\x8d\x02\n\x11PinWeightsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12;\n\x07weights\x18\x03 \x03(\x0b\x32*.primacy.v1.PinWeightsRequest.WeightsEntry\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"7\n\x12PinWeightsResponse\x12!\n\x03pin\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Override\"J\n\x13UnpinWeightsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rclient_region\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"9\n\x14UnpinWeightsResponse\x12!\n\x03pin\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Override2\xec\x03\n\x0eRoutingService\x12K\n\nGetWeights\x12\x1d.primacy.v1.GetWeightsRequest\x1a\x1e.primacy.v1.GetWeightsResponse\x12S\n\x0cWatchWeights\x12\x1f.primacy.v1.WatchWeightsRequest\x1a .primacy.v1.WatchWeightsResponse0\x01\x12<\n\x05Route\x12\x18.primacy.v1.RouteRequest\x1a\x19.primacy.v1.RouteResponse\x12Z\n\x0fGetRoutingStats\x12\".primacy.v1.GetRoutingStatsRequest\x1a#.primacy.v1.GetRoutingStatsResponse\x12K\n\nPinWeights\x12\x1d.primacy.v1.PinWeightsRequest\x1a\x1e.primacy.v1.PinWeightsResponse\x12Q\n\x0cUnpinWeights\x12\x1f.primacy.v1.UnpinWeightsRequest\x1a .primacy.v1.UnpinWeightsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +39,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETWEIGHTSRESPONSE_REASONSENTRY']._serialized_options = b'8\001'
   _globals['_WATCHWEIGHTSRESPONSE_REASONSENTRY']._loaded_options = None
   _globals['_WATCHWEIGHTSRESPONSE_REASONSENTRY']._serialized_options = b'8\001'
-  _globals['_GETWEIGHTSREQUEST']._serialized_start=99
-  _globals['_GETWEIGHTSREQUEST']._serialized_end=205
-  _globals['_GETWEIGHTSRESPONSE']._serialized_start=208
-  _globals['_GETWEIGHTSRESPONSE']._serialized_end=566
-  _globals['_GETWEIGHTSRESPONSE_REASONSENTRY']._serialized_start=488
-  _globals['_GETWEIGHTSRESPONSE_REASONSENTRY']._serialized_end=534
-  _globals['_WATCHWEIGHTSREQUEST']._serialized_start=568
-  _globals['_WATCHWEIGHTSREQUEST']._serialized_end=676
-  _globals['_WATCHWEIGHTSRESPONSE']._serialized_start=679
-  _globals['_WATCHWEIGHTSRESPONSE']._serialized_end=1041
-  _globals['_WATCHWEIGHTSRESPONSE_REASONSENTRY']._serialized_start=488
-  _globals['_WATCHWEIGHTSRESPONSE_REASONSENTRY']._serialized_end=534
-  _globals['_ROUTEREQUEST']._serialized_start=1044
-  _globals['_ROUTEREQUEST']._serialized_end=1207
-  _globals['_ROUTERESPONSE']._serialized_start=1210
-  _globals['_ROUTERESPONSE']._serialized_end=1361
-  _globals['_GETROUTINGSTATSREQUEST']._serialized_start=1363
-  _globals['_GETROUTINGSTATSREQUEST']._serialized_end=1425
-  _globals['_GETROUTINGSTATSRESPONSE']._serialized_start=1427
-  _globals['_GETROUTINGSTATSRESPONSE']._serialized_end=1492
-  _globals['_ROUTINGSTAT']._serialized_start=1495
-  _globals['_ROUTINGSTAT']._serialized_end=1712
-  _globals['_ROUTINGSERVICE']._serialized_start=1715
-  _globals['_ROUTINGSERVICE']._serialized_end=2047
+  _globals['_PINWEIGHTSREQUEST_WEIGHTSENTRY']._loaded_options = None
+  _globals['_PINWEIGHTSREQUEST_WEIGHTSENTRY']._serialized_options = b'8\001'
+  _globals['_GETWEIGHTSREQUEST']._serialized_start=159
+  _globals['_GETWEIGHTSREQUEST']._serialized_end=265
+  _globals['_GETWEIGHTSRESPONSE']._serialized_start=268
+  _globals['_GETWEIGHTSRESPONSE']._serialized_end=626
+  _globals['_GETWEIGHTSRESPONSE_REASONSENTRY']._serialized_start=548
+  _globals['_GETWEIGHTSRESPONSE_REASONSENTRY']._serialized_end=594
+  _globals['_WATCHWEIGHTSREQUEST']._serialized_start=628
+  _globals['_WATCHWEIGHTSREQUEST']._serialized_end=736
+  _globals['_WATCHWEIGHTSRESPONSE']._serialized_start=739
+  _globals['_WATCHWEIGHTSRESPONSE']._serialized_end=1101
+  _globals['_WATCHWEIGHTSRESPONSE_REASONSENTRY']._serialized_start=548
+  _globals['_WATCHWEIGHTSRESPONSE_REASONSENTRY']._serialized_end=594
+  _globals['_ROUTEREQUEST']._serialized_start=1104
+  _globals['_ROUTEREQUEST']._serialized_end=1267
+  _globals['_ROUTERESPONSE']._serialized_start=1270
+  _globals['_ROUTERESPONSE']._serialized_end=1421
+  _globals['_GETROUTINGSTATSREQUEST']._serialized_start=1423
+  _globals['_GETROUTINGSTATSREQUEST']._serialized_end=1485
+  _globals['_GETROUTINGSTATSRESPONSE']._serialized_start=1487
+  _globals['_GETROUTINGSTATSRESPONSE']._serialized_end=1552
+  _globals['_ROUTINGSTAT']._serialized_start=1555
+  _globals['_ROUTINGSTAT']._serialized_end=1772
+  _globals['_PINWEIGHTSREQUEST']._serialized_start=1775
+  _globals['_PINWEIGHTSREQUEST']._serialized_end=2044
+  _globals['_PINWEIGHTSREQUEST_WEIGHTSENTRY']._serialized_start=1998
+  _globals['_PINWEIGHTSREQUEST_WEIGHTSENTRY']._serialized_end=2044
+  _globals['_PINWEIGHTSRESPONSE']._serialized_start=2046
+  _globals['_PINWEIGHTSRESPONSE']._serialized_end=2101
+  _globals['_UNPINWEIGHTSREQUEST']._serialized_start=2103
+  _globals['_UNPINWEIGHTSREQUEST']._serialized_end=2177
+  _globals['_UNPINWEIGHTSRESPONSE']._serialized_start=2179
+  _globals['_UNPINWEIGHTSRESPONSE']._serialized_end=2236
+  _globals['_ROUTINGSERVICE']._serialized_start=2239
+  _globals['_ROUTINGSERVICE']._serialized_end=2731
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,9 @@ Where requests should go."""
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from primacy.v1 import override_pb2 as override_pb2
 from primacy.v1 import region_pb2 as region_pb2
 from primacy.v1 import routing_pb2 as routing_pb2
 import builtins as builtins
@@ -412,3 +414,143 @@ class RoutingStat(message.Message):
     _WhichOneofReturnType__count: _TypeAlias = typing.Literal["count"]  # noqa: Y015
     _WhichOneofArgType__count: _TypeAlias = typing.Literal["_count", b"_count"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__count) -> _WhichOneofReturnType__count | None: ...
+
+@typing.final
+class PinWeightsRequest(message.Message):
+    """Request message for [PinWeights][primacy.v1.RoutingService.PinWeights]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class WeightsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    GROUP_FIELD_NUMBER: builtins.int
+    CLIENT_REGION_FIELD_NUMBER: builtins.int
+    WEIGHTS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    client_region: builtins.str
+    """The client region. Empty means all that have no pin of their own."""
+    reason: builtins.str
+    """Why. Required."""
+    owner: builtins.str
+    """Who pins, for the journal."""
+    validate_only: builtins.bool
+    """Checks everything and changes nothing."""
+    @builtins.property
+    def weights(self) -> containers.ScalarMap[builtins.str, builtins.float]:
+        """Share of each region, 0 to 1, adding up to 1. A region that is not named gets 0."""
+
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """When it ends by itself: in the future, at most 72 h from now. Not set means in one hour."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        client_region: builtins.str = ...,
+        weights: abc.Mapping[builtins.str, builtins.float] | None = ...,
+        reason: builtins.str = ...,
+        owner: builtins.str = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_region", b"client_region", "expire_time", b"expire_time", "group", b"group", "owner", b"owner", "reason", b"reason", "validate_only", b"validate_only", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PinWeightsResponse(message.Message):
+    """Response message for [PinWeights][primacy.v1.RoutingService.PinWeights]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def pin(self) -> override_pb2.Override:
+        """The pin."""
+
+    def __init__(
+        self,
+        *,
+        pin: override_pb2.Override | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["pin", b"pin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["pin", b"pin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UnpinWeightsRequest(message.Message):
+    """Request message for [UnpinWeights][primacy.v1.RoutingService.UnpinWeights]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    CLIENT_REGION_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    client_region: builtins.str
+    """The client region. Empty means the pin of all."""
+    owner: builtins.str
+    """Who asks, for the journal."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        client_region: builtins.str = ...,
+        owner: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_region", b"client_region", "group", b"group", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UnpinWeightsResponse(message.Message):
+    """Response message for [UnpinWeights][primacy.v1.RoutingService.UnpinWeights]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def pin(self) -> override_pb2.Override:
+        """The pin that ended."""
+
+    def __init__(
+        self,
+        *,
+        pin: override_pb2.Override | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["pin", b"pin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["pin", b"pin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -58,6 +58,16 @@ class RoutingServiceStub:
                 request_serializer=primacy_dot_v1_dot_routing__service__pb2.GetRoutingStatsRequest.SerializeToString,
                 response_deserializer=primacy_dot_v1_dot_routing__service__pb2.GetRoutingStatsResponse.FromString,
                 _registered_method=True)
+        self.PinWeights = channel.unary_unary(
+                '/primacy.v1.RoutingService/PinWeights',
+                request_serializer=primacy_dot_v1_dot_routing__service__pb2.PinWeightsRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_routing__service__pb2.PinWeightsResponse.FromString,
+                _registered_method=True)
+        self.UnpinWeights = channel.unary_unary(
+                '/primacy.v1.RoutingService/UnpinWeights',
+                request_serializer=primacy_dot_v1_dot_routing__service__pb2.UnpinWeightsRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_routing__service__pb2.UnpinWeightsResponse.FromString,
+                _registered_method=True)
 
 
 class RoutingServiceServicer:
@@ -99,6 +109,25 @@ class RoutingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PinWeights(self, request, context):
+        """Sets the reads of one client region, or of all, by hand.
+
+        Safe to repeat: replaces the pin of the same client region. The share of a region that is dead goes to the others while
+        it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnpinWeights(self, request, context):
+        """Lets the policy decide again.
+
+        Refused with `NOT_PINNED` when there is no such pin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RoutingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +150,16 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.GetRoutingStats,
                     request_deserializer=primacy_dot_v1_dot_routing__service__pb2.GetRoutingStatsRequest.FromString,
                     response_serializer=primacy_dot_v1_dot_routing__service__pb2.GetRoutingStatsResponse.SerializeToString,
+            ),
+            'PinWeights': grpc.unary_unary_rpc_method_handler(
+                    servicer.PinWeights,
+                    request_deserializer=primacy_dot_v1_dot_routing__service__pb2.PinWeightsRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_routing__service__pb2.PinWeightsResponse.SerializeToString,
+            ),
+            'UnpinWeights': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnpinWeights,
+                    request_deserializer=primacy_dot_v1_dot_routing__service__pb2.UnpinWeightsRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_routing__service__pb2.UnpinWeightsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -235,6 +274,60 @@ class RoutingService:
             '/primacy.v1.RoutingService/GetRoutingStats',
             primacy_dot_v1_dot_routing__service__pb2.GetRoutingStatsRequest.SerializeToString,
             primacy_dot_v1_dot_routing__service__pb2.GetRoutingStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PinWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.RoutingService/PinWeights',
+            primacy_dot_v1_dot_routing__service__pb2.PinWeightsRequest.SerializeToString,
+            primacy_dot_v1_dot_routing__service__pb2.PinWeightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnpinWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.RoutingService/UnpinWeights',
+            primacy_dot_v1_dot_routing__service__pb2.UnpinWeightsRequest.SerializeToString,
+            primacy_dot_v1_dot_routing__service__pb2.UnpinWeightsResponse.FromString,
             options,
             channel_credentials,
             insecure,

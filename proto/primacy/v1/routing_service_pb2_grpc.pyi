@@ -50,6 +50,17 @@ class RoutingServiceStub:
     """
     GetRoutingStats: grpc.UnaryUnaryMultiCallable[routing_service_pb2.GetRoutingStatsRequest, routing_service_pb2.GetRoutingStatsResponse]
     """Returns how often agents routed which way, in all their lives since they joined."""
+    PinWeights: grpc.UnaryUnaryMultiCallable[routing_service_pb2.PinWeightsRequest, routing_service_pb2.PinWeightsResponse]
+    """Sets the reads of one client region, or of all, by hand.
+
+    Safe to repeat: replaces the pin of the same client region. The share of a region that is dead goes to the others while
+    it is.
+    """
+    UnpinWeights: grpc.UnaryUnaryMultiCallable[routing_service_pb2.UnpinWeightsRequest, routing_service_pb2.UnpinWeightsResponse]
+    """Lets the policy decide again.
+
+    Refused with `NOT_PINNED` when there is no such pin.
+    """
 
 @typing.type_check_only
 class RoutingServiceAsyncStub(RoutingServiceStub):
@@ -73,6 +84,17 @@ class RoutingServiceAsyncStub(RoutingServiceStub):
     """
     GetRoutingStats: aio.UnaryUnaryMultiCallable[routing_service_pb2.GetRoutingStatsRequest, routing_service_pb2.GetRoutingStatsResponse]  # type: ignore[assignment]
     """Returns how often agents routed which way, in all their lives since they joined."""
+    PinWeights: aio.UnaryUnaryMultiCallable[routing_service_pb2.PinWeightsRequest, routing_service_pb2.PinWeightsResponse]  # type: ignore[assignment]
+    """Sets the reads of one client region, or of all, by hand.
+
+    Safe to repeat: replaces the pin of the same client region. The share of a region that is dead goes to the others while
+    it is.
+    """
+    UnpinWeights: aio.UnaryUnaryMultiCallable[routing_service_pb2.UnpinWeightsRequest, routing_service_pb2.UnpinWeightsResponse]  # type: ignore[assignment]
+    """Lets the policy decide again.
+
+    Refused with `NOT_PINNED` when there is no such pin.
+    """
 
 class RoutingServiceServicer(metaclass=abc_1.ABCMeta):
     """Shows the weights of a group and picks regions by them.
@@ -117,5 +139,28 @@ class RoutingServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[routing_service_pb2.GetRoutingStatsResponse, abc.Awaitable[routing_service_pb2.GetRoutingStatsResponse]]:
         """Returns how often agents routed which way, in all their lives since they joined."""
+
+    @abc_1.abstractmethod
+    def PinWeights(
+        self,
+        request: routing_service_pb2.PinWeightsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[routing_service_pb2.PinWeightsResponse, abc.Awaitable[routing_service_pb2.PinWeightsResponse]]:
+        """Sets the reads of one client region, or of all, by hand.
+
+        Safe to repeat: replaces the pin of the same client region. The share of a region that is dead goes to the others while
+        it is.
+        """
+
+    @abc_1.abstractmethod
+    def UnpinWeights(
+        self,
+        request: routing_service_pb2.UnpinWeightsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[routing_service_pb2.UnpinWeightsResponse, abc.Awaitable[routing_service_pb2.UnpinWeightsResponse]]:
+        """Lets the policy decide again.
+
+        Refused with `NOT_PINNED` when there is no such pin.
+        """
 
 def add_RoutingServiceServicer_to_server(servicer: RoutingServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

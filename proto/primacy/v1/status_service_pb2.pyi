@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from primacy.v1 import election_pb2 as election_pb2
 from primacy.v1 import group_service_pb2 as group_service_pb2
+from primacy.v1 import override_pb2 as override_pb2
 from primacy.v1 import policy_pb2 as policy_pb2
 from primacy.v1 import region_pb2 as region_pb2
 from primacy.v1 import routing_pb2 as routing_pb2
@@ -152,6 +153,36 @@ class CoordinatorInfo(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class SelfDoubt(message.Message):
+    """The coordinator suspects that the fault is its own."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`SESSIONS_LOST` or `STALLED`."""
+    reason: builtins.str
+    """Why, in one sentence."""
+    @builtins.property
+    def remaining(self) -> duration_pb2.Duration:
+        """When it ends at the latest, from now."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+        remaining: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["remaining", b"remaining"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "reason", b"reason", "remaining", b"remaining"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Sight(message.Message):
     """What one agent sees of another region."""
 
@@ -238,6 +269,8 @@ class GetStatusResponse(message.Message):
     COORDINATOR_FIELD_NUMBER: builtins.int
     SIGHTS_FIELD_NUMBER: builtins.int
     EVENTS_FIELD_NUMBER: builtins.int
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    SELF_DOUBT_FIELD_NUMBER: builtins.int
     group: builtins.str
     """Name of the group."""
     active_region: builtins.str
@@ -288,6 +321,14 @@ class GetStatusResponse(message.Message):
     def events(self) -> containers.RepeatedCompositeFieldContainer[Event]:
         """The newest events, newest first."""
 
+    @builtins.property
+    def overrides(self) -> containers.RepeatedCompositeFieldContainer[override_pb2.Override]:
+        """Overrides in force."""
+
+    @builtins.property
+    def self_doubt(self) -> SelfDoubt:
+        """Set while the coordinator suspects itself, and puts off verdicts and elections."""
+
     def __init__(
         self,
         *,
@@ -306,10 +347,12 @@ class GetStatusResponse(message.Message):
         coordinator: CoordinatorInfo | None = ...,
         sights: abc.Iterable[Sight] | None = ...,
         events: abc.Iterable[Event] | None = ...,
+        overrides: abc.Iterable[override_pb2.Override] | None = ...,
+        self_doubt: SelfDoubt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_active_region", b"_active_region", "_epoch", b"_epoch", "_group", b"_group", "_panic", b"_panic", "_weights_version", b"_weights_version", "active_region", b"active_region", "coordinator", b"coordinator", "doubt", b"doubt", "epoch", b"epoch", "failover", b"failover", "group", b"group", "lease", b"lease", "panic", b"panic", "policy", b"policy", "read_weights", b"read_weights", "weights_version", b"weights_version", "write_weights", b"write_weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_active_region", b"_active_region", "_epoch", b"_epoch", "_group", b"_group", "_panic", b"_panic", "_weights_version", b"_weights_version", "active_region", b"active_region", "coordinator", b"coordinator", "doubt", b"doubt", "epoch", b"epoch", "failover", b"failover", "group", b"group", "lease", b"lease", "panic", b"panic", "policy", b"policy", "read_weights", b"read_weights", "self_doubt", b"self_doubt", "weights_version", b"weights_version", "write_weights", b"write_weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_active_region", b"_active_region", "_epoch", b"_epoch", "_group", b"_group", "_panic", b"_panic", "_weights_version", b"_weights_version", "active_region", b"active_region", "coordinator", b"coordinator", "doubt", b"doubt", "epoch", b"epoch", "events", b"events", "failover", b"failover", "group", b"group", "lease", b"lease", "panic", b"panic", "policy", b"policy", "read_weights", b"read_weights", "regions", b"regions", "sights", b"sights", "weights_version", b"weights_version", "write_weights", b"write_weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_active_region", b"_active_region", "_epoch", b"_epoch", "_group", b"_group", "_panic", b"_panic", "_weights_version", b"_weights_version", "active_region", b"active_region", "coordinator", b"coordinator", "doubt", b"doubt", "epoch", b"epoch", "events", b"events", "failover", b"failover", "group", b"group", "lease", b"lease", "overrides", b"overrides", "panic", b"panic", "policy", b"policy", "read_weights", b"read_weights", "regions", b"regions", "self_doubt", b"self_doubt", "sights", b"sights", "weights_version", b"weights_version", "write_weights", b"write_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active_region: _TypeAlias = typing.Literal["active_region"]  # noqa: Y015
     _WhichOneofArgType__active_region: _TypeAlias = typing.Literal["_active_region", b"_active_region"]  # noqa: Y015
@@ -449,5 +492,47 @@ class WatchEventsResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOverridesRequest(message.Message):
+    """Request message for [ListOverrides][primacy.v1.StatusService.ListOverrides]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOverridesResponse(message.Message):
+    """Response message for [ListOverrides][primacy.v1.StatusService.ListOverrides]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def overrides(self) -> containers.RepeatedCompositeFieldContainer[override_pb2.Override]:
+        """The overrides."""
+
+    def __init__(
+        self,
+        *,
+        overrides: abc.Iterable[override_pb2.Override] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["overrides", b"overrides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

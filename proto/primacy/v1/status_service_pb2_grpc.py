@@ -48,6 +48,11 @@ class StatusServiceStub:
                 request_serializer=primacy_dot_v1_dot_status__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=primacy_dot_v1_dot_status__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.ListOverrides = channel.unary_unary(
+                '/primacy.v1.StatusService/ListOverrides',
+                request_serializer=primacy_dot_v1_dot_status__service__pb2.ListOverridesRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_status__service__pb2.ListOverridesResponse.FromString,
+                _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/primacy.v1.StatusService/WatchEvents',
                 request_serializer=primacy_dot_v1_dot_status__service__pb2.WatchEventsRequest.SerializeToString,
@@ -76,6 +81,13 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOverrides(self, request, context):
+        """Returns all overrides in force, sorted by kind and region.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchEvents(self, request, context):
         """Sends the newest events, oldest of them first, then each new one as it happens.
         """
@@ -95,6 +107,11 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=primacy_dot_v1_dot_status__service__pb2.ListEventsRequest.FromString,
                     response_serializer=primacy_dot_v1_dot_status__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'ListOverrides': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOverrides,
+                    request_deserializer=primacy_dot_v1_dot_status__service__pb2.ListOverridesRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_status__service__pb2.ListOverridesResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -160,6 +177,33 @@ class StatusService:
             '/primacy.v1.StatusService/ListEvents',
             primacy_dot_v1_dot_status__service__pb2.ListEventsRequest.SerializeToString,
             primacy_dot_v1_dot_status__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOverrides(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.StatusService/ListOverrides',
+            primacy_dot_v1_dot_status__service__pb2.ListOverridesRequest.SerializeToString,
+            primacy_dot_v1_dot_status__service__pb2.ListOverridesResponse.FromString,
             options,
             channel_credentials,
             insecure,

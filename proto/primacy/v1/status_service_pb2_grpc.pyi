@@ -41,6 +41,8 @@ class StatusServiceStub:
     """Returns the whole group at one instant."""
     ListEvents: grpc.UnaryUnaryMultiCallable[status_service_pb2.ListEventsRequest, status_service_pb2.ListEventsResponse]
     """Returns events of the journal, newest first."""
+    ListOverrides: grpc.UnaryUnaryMultiCallable[status_service_pb2.ListOverridesRequest, status_service_pb2.ListOverridesResponse]
+    """Returns all overrides in force, sorted by kind and region."""
     WatchEvents: grpc.UnaryStreamMultiCallable[status_service_pb2.WatchEventsRequest, status_service_pb2.WatchEventsResponse]
     """Sends the newest events, oldest of them first, then each new one as it happens."""
 
@@ -57,6 +59,8 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Returns the whole group at one instant."""
     ListEvents: aio.UnaryUnaryMultiCallable[status_service_pb2.ListEventsRequest, status_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Returns events of the journal, newest first."""
+    ListOverrides: aio.UnaryUnaryMultiCallable[status_service_pb2.ListOverridesRequest, status_service_pb2.ListOverridesResponse]  # type: ignore[assignment]
+    """Returns all overrides in force, sorted by kind and region."""
     WatchEvents: aio.UnaryStreamMultiCallable[status_service_pb2.WatchEventsRequest, status_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Sends the newest events, oldest of them first, then each new one as it happens."""
 
@@ -82,6 +86,14 @@ class StatusServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[status_service_pb2.ListEventsResponse, abc.Awaitable[status_service_pb2.ListEventsResponse]]:
         """Returns events of the journal, newest first."""
+
+    @abc_1.abstractmethod
+    def ListOverrides(
+        self,
+        request: status_service_pb2.ListOverridesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[status_service_pb2.ListOverridesResponse, abc.Awaitable[status_service_pb2.ListOverridesResponse]]:
+        """Returns all overrides in force, sorted by kind and region."""
 
     @abc_1.abstractmethod
     def WatchEvents(
