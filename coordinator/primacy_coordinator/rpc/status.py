@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 from primacy.v1 import group_service_pb2, policy_pb2, routing_pb2
@@ -141,6 +142,7 @@ class StatusService(StatusServiceServicer):
             run_id=view.run_id,
             failsafe=policy_pb2.FailsafeMode.ValueType(view.policy.failsafe),
             failsafe_note=FAILSAFE_NOTE,
+            host=socket.gethostname(),
         )
 
 

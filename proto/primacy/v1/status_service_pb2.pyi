@@ -122,6 +122,7 @@ class CoordinatorInfo(message.Message):
     RUN_ID_FIELD_NUMBER: builtins.int
     FAILSAFE_FIELD_NUMBER: builtins.int
     FAILSAFE_NOTE_FIELD_NUMBER: builtins.int
+    HOST_FIELD_NUMBER: builtins.int
     version: builtins.str
     """Version of the program."""
     store_id: builtins.str
@@ -132,6 +133,8 @@ class CoordinatorInfo(message.Message):
     """What happens to the active lease while it is away."""
     failsafe_note: builtins.str
     """The same in words."""
+    host: builtins.str
+    """Name of the machine that it runs on, as agents name theirs."""
     @builtins.property
     def start_time(self) -> timestamp_pb2.Timestamp:
         """When it started."""
@@ -145,10 +148,11 @@ class CoordinatorInfo(message.Message):
         run_id: builtins.str = ...,
         failsafe: policy_pb2.FailsafeMode.ValueType = ...,
         failsafe_note: builtins.str = ...,
+        host: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["failsafe", b"failsafe", "failsafe_note", b"failsafe_note", "run_id", b"run_id", "start_time", b"start_time", "store_id", b"store_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["failsafe", b"failsafe", "failsafe_note", b"failsafe_note", "host", b"host", "run_id", b"run_id", "start_time", b"start_time", "store_id", b"store_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
