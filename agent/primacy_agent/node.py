@@ -169,7 +169,7 @@ class Node:
             )
             if value >= 0
         ]
-        return agent_pb2.ReportDetail(probes=self.probes.results(), series=series)
+        return agent_pb2.ReportDetail(probes=self.probes.results(), series=series, version=self.version)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """Yields at once, and then after every change of authority, of its deadline, or of the weights."""

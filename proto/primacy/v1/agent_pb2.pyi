@@ -247,6 +247,34 @@ class Series(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class HookSetting(message.Message):
+    """A hook that the agent runs around a move."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    HOOK_FIELD_NUMBER: builtins.int
+    PROGRAM_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    hook: builtins.str
+    """`on_promote` or `on_demote`."""
+    program: builtins.str
+    """The program that it starts."""
+    problem: builtins.str
+    """Why it cannot be started. Empty when it can."""
+    def __init__(
+        self,
+        *,
+        hook: builtins.str = ...,
+        program: builtins.str = ...,
+        problem: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hook", b"hook", "problem", b"problem", "program", b"program"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ReportDetail(message.Message):
     """What a report carries for readers only: no decision rests on it."""
 
@@ -254,6 +282,10 @@ class ReportDetail(message.Message):
 
     PROBES_FIELD_NUMBER: builtins.int
     SERIES_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    HOOKS_FIELD_NUMBER: builtins.int
+    version: builtins.str
+    """Version of the agent's program."""
     @builtins.property
     def probes(self) -> containers.RepeatedCompositeFieldContainer[ProbeResult]:
         """Every probe of the agent."""
@@ -262,15 +294,21 @@ class ReportDetail(message.Message):
     def series(self) -> containers.RepeatedCompositeFieldContainer[Series]:
         """What the agent measured."""
 
+    @builtins.property
+    def hooks(self) -> containers.RepeatedCompositeFieldContainer[HookSetting]:
+        """The hooks that it is configured with."""
+
     def __init__(
         self,
         *,
         probes: abc.Iterable[ProbeResult] | None = ...,
         series: abc.Iterable[Series] | None = ...,
+        version: builtins.str = ...,
+        hooks: abc.Iterable[HookSetting] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["probes", b"probes", "series", b"series"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hooks", b"hooks", "probes", b"probes", "series", b"series", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
