@@ -4,26 +4,42 @@ Every candidate either gets a rank or the one rule that refused it. Rules are ha
 refuse; when none does, candidates that only soft rules refuse compete, the least penalty first, for no rule of comfort
 may keep a group without an active region (I8).
 
-What a rank says of data: nothing yet. Among regions that are alike to the strategy, priority and then name decide.
+Every candidate has a price: what moving the lease to it may lose, how much longer clients wait, what it cannot carry.
+Among regions that are alike to the strategy, lag, then priority, then name decide.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from primacy_wire.messages import Load
+from primacy_wire.messages import Lag, Load
 
-from primacy_coordinator.core.model import CandidateResult, ElectionStrategy, RegionStatus
+from primacy_coordinator.core.model import CandidateResult, ElectionStrategy, Limits, Price, RegionStatus
 
-HARD = frozenset({"DOWN", "UNKNOWN", "JOINING"})
+PENALTIES = {
+    "DOWN": 4096,
+    "UNKNOWN": 2048,
+    "JOINING": 1024,
+    "CORDONED": 512,
+    "DRAINED": 256,
+    "LAG": 128,
+    "SUSPECT": 64,
+    "HOLD_DOWN": 32,
+    "DAMPED": 16,
+    "CAPACITY": 8,
+    "DEGRADED": 4,
+    "RECOVERING": 2,
+    "COOL_DOWN": 1,
+}
+"""How far back a rule puts a candidate that competes all the same; each weighs more than all below it together. Passing
+a rule lets a candidate in, no more."""
+HARD = frozenset({"DOWN", "UNKNOWN", "JOINING", "CORDONED", "DRAINED", "LAG"})
 """Rules that always refuse, unless an operator passes them by name."""
-SOFT = frozenset({"SUSPECT", "DEGRADED", "RECOVERING"})
+SOFT = frozenset(PENALTIES) - HARD
 """Rules that refuse only while a region serves."""
-PENALTIES = {"DOWN": 32, "UNKNOWN": 16, "JOINING": 8, "SUSPECT": 4, "DEGRADED": 2, "RECOVERING": 1}
-"""How far back a rule puts a candidate that competes all the same. Passing a rule lets a candidate in, no more."""
 NOT_CANDIDATE = frozenset({"ACTIVE", "NOT_ASKED_FOR"})
 """Why a region was not looked at at all: it holds the lease, or an operator named another one."""
-RULES = frozenset({*HARD, *SOFT, "NO_TARGET", "LIVE_SESSIONS"})
+RULES = frozenset({*HARD, *SOFT, "MIN_UNDRAINED", "NO_TARGET", "LIVE_SESSIONS"})
 """Every rule that a command may name in `overrideRules`; some cannot be passed all the same."""
 RTT_UNKNOWN_NS = 1_000_000_000
 """What an unmeasured round trip counts as: a region that nobody has measured is not the nearest."""
@@ -52,6 +68,9 @@ class CandidateInput:
     """(client region, ns)."""
     unanswered: int
     """Offers that it let run out since it last accepted one."""
+    lag: Lag = Lag()
+    against: tuple[tuple[str, str], ...] = ()
+    """(rule, detail) of what operators and the past say against it: CORDONED, DRAINED, HOLD_DOWN, DAMPED, COOL_DOWN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,9 @@ class ElectionInput:
     """Asked for by an operator: nobody else is looked at."""
     exclude: tuple[str, ...] = ()
     override_rules: tuple[str, ...] = ()
+    active_region: str = ""
+    """Of the newest accepted epoch: what a move is priced against."""
+    max_lag: Limits = Limits()
     forced: bool = False
     """The operator knows better: soft rules refuse nobody. Hard ones still do, unless passed by name, and nothing
     passes a candidate that cannot be heard."""
@@ -92,6 +114,8 @@ class _Verdict:
     soft: bool = False
     passed: bool = False
     """An operator passed the rule by name."""
+    penalty: int = 0
+    """Of every rule that speaks against the candidate and does not refuse it."""
 
     def refuses(self, soft_refuse: bool) -> bool:
         return bool(self.rule) and not self.passed and (not self.soft or soft_refuse)
@@ -102,32 +126,82 @@ def rank(given: ElectionInput) -> Ranking:
     ranked: list[CandidateResult] = []
     refused: list[CandidateResult] = []
     soft_refuse = given.serving and not given.forced
+    active = next((c for c in given.candidates if c.region == given.active_region), None)
     for candidate in sorted(given.candidates, key=lambda c: c.region):
-        verdict = _verdict(given, candidate)
+        cost = price(given, active, candidate)
+        verdict = _verdict(given, candidate, cost)
         scores = _scores(given, candidate, verdict)
-        result = CandidateResult(candidate.region, 0, verdict.rule, verdict.detail, verdict.soft, scores)
+        result = CandidateResult(candidate.region, 0, verdict.rule, verdict.detail, verdict.soft, scores, cost)
         (refused if verdict.refuses(soft_refuse) else ranked).append(result)
     ranked.sort(key=lambda result: (_order(result.scores), result.region))
     results = tuple(replace(result, rank=place) for place, result in enumerate(ranked, start=1))
     return Ranking(results[0].region if results else "", (*results, *refused), _explain(given, results, refused))
 
 
-def _verdict(given: ElectionInput, candidate: CandidateInput) -> _Verdict:
-    """The one rule that speaks against a candidate, hard ones first."""
+def _verdict(given: ElectionInput, candidate: CandidateInput, cost: Price | None) -> _Verdict:
+    """The one rule that speaks against a candidate: the heaviest that nobody passed, hard ones first."""
     if candidate.region in given.exclude:
         return _Verdict("ACTIVE", "the lease is to move away from it")
-    name = candidate.status.name
-    passed = name in given.override_rules
-    if name in HARD and not passed:
-        return _Verdict(name, candidate.status_reason)
+    against = sorted(_against(given, candidate, cost), key=lambda rule: -PENALTIES[rule[0]])
+    for name, detail in against:
+        if name in HARD and name not in given.override_rules:
+            return _Verdict(name, detail)
     if not candidate.heard:
         # Nothing passes this one: an offer that cannot arrive elects nobody.
         return _Verdict("UNKNOWN", "no agent of it can be heard, so it could not take the lease")
     if given.target and candidate.region != given.target:
         return _Verdict("NOT_ASKED_FOR", f"{given.target} was asked for")
-    if name in HARD or name in SOFT:
-        return _Verdict(name, candidate.status_reason, soft=name in SOFT, passed=passed)
+    penalty = sum(PENALTIES[name] for name, _ in against)
+    for passed in (False, True):
+        for name, detail in against:
+            if (name in given.override_rules) is passed:
+                return _Verdict(name, detail, name in SOFT, passed, penalty)
     return _Verdict()
+
+
+def _against(given: ElectionInput, candidate: CandidateInput, cost: Price | None) -> list[tuple[str, str]]:
+    """Every rule that speaks against a candidate."""
+    found = list(candidate.against)
+    if candidate.status.name in PENALTIES:
+        found.append((candidate.status.name, candidate.status_reason))
+    behind = exceeded(candidate.lag.age_ns, candidate.lag.entries, candidate.lag.bytes, given.max_lag)
+    if behind:
+        found.append(("LAG", f"its data is behind by {behind}"))
+    if cost is not None and cost.capacity_short > 0:
+        found.append(("CAPACITY", f"it is short of {cost.capacity_short:g} requests per second"))
+    return found
+
+
+def exceeded(age_ns: int, entries: int, size: int, limits: Limits) -> str:
+    """The first figure that is above its bound, in words; empty: none. What is not known exceeds nothing."""
+    if 0 <= limits.age_ns < age_ns:
+        return f"{age_ns / 1e9:.1f} s, more than {limits.age_ns / 1e9:g} s"
+    if 0 <= limits.entries < entries:
+        return f"{entries:,} entries, more than {limits.entries:,}"
+    if 0 <= limits.bytes < size:
+        return f"{size:,} bytes, more than {limits.bytes:,}"
+    return ""
+
+
+def price(given: ElectionInput, active: CandidateInput | None, candidate: CandidateInput) -> Price | None:
+    """What moving the lease from the active region to `candidate` costs; None where it is, or when nobody had it.
+
+    Round trips are compared over the client regions that measure both. What a region must carry on top of its own is
+    the active region's request rate, as far as it is known.
+    """
+    if active is None or active.region == candidate.region:
+        return None
+    shares = dict(given.client_traffic) or {c.region: 1.0 for c in given.candidates}
+    here, there = dict(active.rtts) | {active.region: 0}, dict(candidate.rtts) | {candidate.region: 0}
+    both = [client for client in sorted(shares) if client in here and client in there and shares[client] > 0]
+    largest = max((shares[client] for client in both), default=1.0)
+    parts = {client: shares[client] / largest for client in both}
+    added = sum(part * (there[client] - here[client]) for client, part in parts.items()) / (sum(parts.values()) or 1.0)
+    short = 0.0
+    if candidate.capacity > 0 and active.load.request_rate >= 0:
+        short = max(0.0, active.load.request_rate + max(0.0, candidate.load.request_rate) - candidate.capacity)
+    lag = candidate.lag
+    return Price(lag.age_ns, lag.entries, lag.bytes, round(added), round(short, 3))
 
 
 def _order(scores: Scores) -> tuple[float, ...]:
@@ -150,11 +224,14 @@ def _scores(given: ElectionInput, candidate: CandidateInput, verdict: _Verdict) 
             )
         case ElectionStrategy.CAPACITY:
             own = (("headroom", round(headroom(candidate), 1)),)
-    competes_with = PENALTIES.get(verdict.rule, 0) if verdict.soft or verdict.passed else 0
+    lag = () if candidate.lag.age_ns < 0 else (("lag_s", round(candidate.lag.age_ns / 1e9, 1)),)
+    if any(other.lag.age_ns < 0 for other in given.candidates):
+        lag = ()  # Compared only where everybody measures it.
     return (
-        ("penalty", float(competes_with)),
+        ("penalty", float(verdict.penalty)),
         ("unanswered", float(candidate.unanswered)),
         *own,
+        *lag,
         ("priority", float(candidate.priority)),
     )
 

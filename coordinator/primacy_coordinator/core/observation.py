@@ -13,7 +13,7 @@ from dataclasses import replace
 from statistics import median_low
 
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
-from primacy_wire.messages import Load, ServiceState
+from primacy_wire.messages import Lag, Load, ServiceState
 
 from primacy_coordinator.core import authority
 from primacy_coordinator.core.effects import Severity, Topic
@@ -198,6 +198,7 @@ def load_of(region: Region) -> Load:
         latency_ns=round(_mean((load.latency_ns, load.request_rate) for load in loads)),
         utilisation=_mean((load.utilisation, load.capacity) for load in loads),
         capacity=_total(load.capacity for load in loads),
+        in_flight=_total(load.in_flight for load in loads),
     )
 
 
@@ -215,6 +216,23 @@ def _mean(pairs: Iterable[tuple[float, float]]) -> float:
     if total <= 0:
         return sum(value for value, _ in known) / len(known)
     return sum(value * weight for value, weight in known) / total
+
+
+def lag_of(region: Region) -> Lag:
+    """Of its agent that is least behind: the one that would take over."""
+    lags = [
+        a.report.lag
+        for a in region.agents.values()
+        if a.session is not None and a.report is not None and a.report.lag != Lag()
+    ]
+    return min(lags, key=lambda lag: (lag.age_ns, lag.entries, lag.bytes), default=Lag())
+
+
+def in_flight(region: Region) -> float:
+    """Requests that its instances work on; negative: not measured."""
+    return _total(
+        a.report.load.in_flight for a in region.agents.values() if a.session is not None and a.report is not None
+    )
 
 
 def capacity_of(region: Region) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from primacy_coordinator.core import authority, observation
+from primacy_coordinator.core import authority, damping, observation, overrides
 from primacy_coordinator.core.election import CandidateInput, ElectionInput, Ranking, rank
 from primacy_coordinator.core.model import RegionStatus
 from primacy_coordinator.core.state import Region, State
@@ -31,6 +31,8 @@ def election_input(
         target=target,
         exclude=exclude,
         override_rules=override_rules,
+        active_region=state.authority.record.accepted_region,
+        max_lag=state.policy.max_lag,
         forced=forced,
     )
 
@@ -51,6 +53,8 @@ def _candidate(
         availability=region.availability,
         rtts=tuple((client, rtt_ns) for client, target, rtt_ns in rtts if target == name),
         unanswered=region.unanswered,
+        lag=observation.lag_of(region),
+        against=(*overrides.against(state, name), *damping.against(state, region, now_ns)),
     )
 
 

@@ -6,6 +6,7 @@ What a restart must find again is in the records; the rest is heard anew from th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from primacy_wire.messages import Hello, Membership, Report, RouteCount
 
@@ -65,6 +66,10 @@ class Agent:
     """Routed counts of earlier lives, added up."""
     routed_now: tuple[RouteCount, ...] = ()
     """Counts of the newest life."""
+    lost_ns: int | None = None
+    """When its last session was lost; None: it has one, or never had."""
+    wall_offset_ns: int = 0
+    """How far its wall clock was ahead of ours at its last report."""
 
 
 @dataclass(slots=True)
@@ -89,6 +94,8 @@ class Region:
     availability_ns: int = 0
     """When `availability` was last brought up to date."""
     damping: DampingRecord = DampingRecord("")
+    ramp_since_ns: int | None = None
+    """Since when its reads grow again (slow start); None: they do not."""
 
 
 @dataclass(slots=True)
@@ -116,6 +123,8 @@ class Authority:
     """When each TTL was last granted to anybody: the recorded one shrinks only when all longer ones have run out."""
     run_out_told: bool = False
     """The journal knows that the active region's lease ran out."""
+    promoting: set[Life] = field(default_factory=set)
+    """Of `accepted`: lives whose service is still being promoted."""
 
 
 @dataclass(slots=True)
@@ -139,6 +148,8 @@ class Move:
     not_before_ns: int = 0
     """The next grant waits until then, so that refusals do not spin through epochs."""
     backed_off: bool = False
+    failure: str = ""
+    """Why the region that took the epoch gave it up again."""
 
 
 @dataclass(slots=True)
@@ -173,6 +184,14 @@ class SelfDoubt:
     """When it ends at the latest."""
     lost: set[str] = field(default_factory=set)
     """Agents whose sessions were lost."""
+
+
+class Brake(IntEnum):
+    """This group's place before the coordinator's brake over failovers."""
+
+    FREE = 1
+    ASKED = 2
+    LET = 3
 
 
 @dataclass(slots=True)
@@ -210,6 +229,8 @@ class State:
     overrides: dict[str, Override] = field(default_factory=dict)
     """By the key of the record."""
     self_doubt: SelfDoubt | None = None
+    doubted_ns: int = 0
+    """When the last self-doubt ended: what was lost before is not doubted again."""
     cool_until_wall_ns: int = 0
     """Until when COOL_DOWN refuses moves while a region serves."""
     eligible_since_ns: int | None = None
@@ -225,6 +246,21 @@ class State:
     names: Membership = Membership()
     """The membership as agents are told it."""
 
+    wall_offset_ns: int = 0
+    """What is added to this machine's clock to get the wall clock, as of its start and its last noticed step."""
+    cancelled_until_ns: int = 0
+    """Until when no automatic move begins again after an operator cancelled one, unless the situation changes."""
+    better: tuple[str, int] | None = None
+    """(region, since when it could take the lease back)."""
+    better_told: str = ""
+    brake: Brake = Brake.FREE
+    paused_told: bool = False
+    """The journal knows that a pause keeps the group without an active region."""
+
     @property
     def policy(self) -> Policy:
         return self.policy_record.policy
+
+    def wall(self, now_ns: int) -> int:
+        """The wall clock at an instant of this machine's; steps of the real one are taken over in `calendar` alone."""
+        return now_ns + self.wall_offset_ns
