@@ -25,6 +25,14 @@ _NEXT_BY_REASON = {
     "RESTART_WAIT": "primacy wait --for active",
     "NO_ACTIVE_REGION": "primacy wait --for active",
     "NO_TARGET": "primacy explain",
+    "MIN_UNDRAINED": "primacy overrides",
+    "NOT_DRAINED": "primacy overrides",
+    "NOT_CORDONED": "primacy overrides",
+    "NOT_PAUSED": "primacy overrides",
+    "NOT_PINNED": "primacy overrides",
+    "PAST_RETURN": "primacy history",
+    "FAILOVER_ENDED": "primacy history",
+    "NOT_AWAITING_APPROVAL": "primacy history",
 }
 _NEXT_BY_CODE = {
     "INVALID_ARGUMENT": "the same with --help",

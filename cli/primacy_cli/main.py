@@ -9,21 +9,44 @@ import click
 
 from primacy_cli.session import ADDRESS_DEFAULT, FORMATS, Session, Tls
 
-COMMANDS = {
-    "up": "Run a local cluster of several regions until Ctrl-C.",
-    "status": "Show the whole group on one screen.",
-    "regions": "Show and change the regions of the group.",
-    "failover": "Move the active lease to another region.",
-    "weights": "Show how traffic is spread over regions.",
-    "route": "Ask where one request should go.",
-    "history": "Show past moves of the active lease.",
-    "explain": "Explain an election: now, in the past, or if a region died.",
-    "policy": "Show and change the policy of the group.",
-    "events": "Show the journal of decisions.",
-    "wait": "Wait until the group is as wanted, for scripts.",
-    "recover": "Let a coordinator with an old or empty store decide again.",
+SECTIONS = {
+    "Look": {
+        "status": "Show the whole group on one screen.",
+        "watch": "Keep that screen up to date, with what happens.",
+        "readiness": "Say for every region: who takes over if it dies now?",
+        "doctor": "Check links, clocks, agents, placement and policy.",
+        "explain": "Explain an election: now, in the past, or if a region died.",
+        "history": "Show past moves of the active lease.",
+        "events": "Show the journal of decisions.",
+        "overrides": "Show what is drained, cordoned, paused or pinned.",
+    },
+    "Move": {
+        "failover": "Move the active lease; approve or cancel a move.",
+        "drain": "Take traffic off a region, the lease first.",
+        "undrain": "Give a drained region its traffic back.",
+        "cordon": "Forbid a region to become active.",
+        "uncordon": "Let a cordoned region become active again.",
+        "pause": "Put off automatic moves of the lease.",
+        "resume": "Let the lease move by itself again.",
+    },
+    "Traffic": {
+        "weights": "Show how traffic is spread over regions, and why.",
+        "pin": "Set the shares of reads by hand.",
+        "unpin": "Let the policy spread reads again.",
+        "route": "Ask where one request should go.",
+    },
+    "Set up": {
+        "up": "Run a local cluster of several regions until Ctrl-C.",
+        "regions": "Show and change the regions of the group.",
+        "policy": "Show, check and change the policy of the group.",
+        "wait": "Wait until the group is as wanted, for scripts.",
+        "recover": "Let a coordinator with an old or empty store decide again.",
+    },
 }
-"""Name -> what it does. The module `primacy_cli.commands.NAME` has it as `command`."""
+COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
+"""Name -> what it does. The module `primacy_cli.commands.NAME` has it as `command`, unless `_BESIDE` says otherwise."""
+_BESIDE = {"undrain": "drain", "uncordon": "cordon", "resume": "pause", "unpin": "pin"}
+"""Commands that stand in the module of the one that they undo, under their own name."""
 
 
 class LazyGroup(click.Group):
@@ -35,7 +58,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"primacy_cli.commands.{cmd_name}").command
+        home = _BESIDE.get(cmd_name)
+        module = importlib.import_module(f"primacy_cli.commands.{home or cmd_name}")
+        found = getattr(module, cmd_name if home else "command")
         assert isinstance(found, click.Command)
         return found
 
@@ -51,8 +76,11 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        # One width for all sections, so that their columns stand below each other.
+        width = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -112,8 +140,9 @@ def cli(
         primacy up --regions 3
         primacy explain --if-down us-east
         primacy failover --to eu-west
+        primacy drain us-east --reason "new kernel" --for 30m
 
-    Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered, 4 `wait` ran out of time.
+    Exit codes: 0 done, 1 refused (or a check failed), 2 wrong usage, 3 nobody answered, 4 waited in vain.
     """
     tls = Tls(tls_ca or "", tls_certificate or "", tls_key or "", tls_server_name or "")
     context.obj = Session(address, agent or "", group or "", output, tls, connect=context.obj)

@@ -143,7 +143,10 @@ class Session:
         """proto3 JSON with defaults, or the same as YAML; with `one_line` as one of a stream."""
         from google.protobuf.json_format import MessageToDict
 
-        content = MessageToDict(message, always_print_fields_with_no_presence=True)
+        self.print_content(MessageToDict(message, always_print_fields_with_no_presence=True), one_line)
+
+    def print_content(self, content: dict[str, Any], one_line: bool = False) -> None:
+        """What a command put together itself, as JSON or YAML; with `one_line` as one of a stream."""
         if self.output == "yaml":
             import yaml
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from primacy_cli.failures import REFUSED, TIMED_OUT, UNREACHABLE, CommandFailed
+from primacy_cli.failures import REFUSED, TIMED_OUT, USAGE, CommandFailed
 from primacy_cli.session import Session, owner, with_session
 
 if TYPE_CHECKING:
@@ -18,8 +14,6 @@ if TYPE_CHECKING:
     from primacy.v1.election_service_pb2 import FailoverRequest, FailoverResponse
 
     from primacy_cli.tables import Renderable
-
-LOOK_S = 0.1
 
 
 @click.command("failover")
@@ -35,6 +29,8 @@ LOOK_S = 0.1
     default="",
     help="Do not wait for this region's lease: you made sure by other means that it does nothing any more.",
 )
+@click.option("--approve", metavar="ID", default="", help="Let a move go on that waits because of its price.")
+@click.option("--cancel", metavar="ID", default="", help="Give a move up that has not released the old lease yet.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Return when the move is done.")
@@ -48,20 +44,35 @@ def command(
     if_epoch: int | None,
     overrides: tuple[str, ...],
     fenced: str,
+    approve: str,
+    cancel: str,
     dry_run: bool,
     yes: bool,
     wait: bool,
     timeout: float,
 ) -> None:
-    """Move the active lease to another region.
+    """Move the active lease to another region; or decide about a move that waits for it.
 
-    Shows what would happen and asks, unless --yes is given.
+    Shows what would happen and what it would cost, and asks, unless --yes is given.
 
     \b
     Examples:
         primacy failover --to eu-west --reason "maintenance"
         primacy failover --yes --if-epoch 7
+        primacy failover --approve ID       an id as `primacy status` shows it
     """
+    if approve or cancel:
+        if (approve and cancel) or target or forced or fenced or overrides or if_epoch is not None or dry_run:
+            raise CommandFailed(
+                "--approve and --cancel stand alone, with --reason, --yes, --wait and --timeout at most",
+                USAGE,
+                "primacy failover --help",
+            )
+        if approve:
+            _approve(session, approve, reason, yes, timeout if wait else 0.0)
+        else:
+            _cancel(session, cancel, reason, yes)
+        return
     from primacy.v1 import election_pb2
     from primacy.v1.election_service_pb2 import FailoverRequest
 
@@ -113,16 +124,64 @@ def _agree(session: Session, request: FailoverRequest) -> None:
     session.confirm(f"Move the active lease to {plan.failover.to_region or 'the best region'}?")
 
 
-def _move(session: Session, request: FailoverRequest, wait: bool, seconds: float) -> None:
-    from primacy.v1 import election_pb2
+def _move(session: Session, request: FailoverRequest, wait: bool, timeout_s: float) -> None:
     from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
 
     response = session.ask(ElectionServiceStub(session.channel).Failover, request)
     if wait:
-        _await_end(session, response.failover, seconds)
-    session.show(response, lambda: _moved_shown(response, session.wide))
-    if response.failover.state in (election_pb2.FAILOVER_STATE_FAILED, election_pb2.FAILOVER_STATE_ABORTED):
-        raise CommandFailed("the active lease was not moved", REFUSED, f"primacy history {response.failover.id}")
+        _await_end(session, response.failover, timeout_s)
+    session.show(response, lambda: _moved_shown(response.failover, session.wide))
+    _check_moved(response.failover)
+
+
+def _check_moved(failover: Failover) -> None:
+    """Raises CommandFailed."""
+    from primacy.v1 import election_pb2
+
+    if failover.state in (election_pb2.FAILOVER_STATE_FAILED, election_pb2.FAILOVER_STATE_ABORTED):
+        raise CommandFailed("the active lease was not moved", REFUSED, f"primacy history {failover.id}")
+
+
+def _approve(session: Session, move: str, reason: str, yes: bool, wait_s: float) -> None:
+    from primacy.v1.election_service_pb2 import ApproveFailoverRequest
+    from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
+
+    if not yes:
+        _show_move(session, move)
+        session.confirm("Move the active lease at this price?")
+    request = ApproveFailoverRequest(group=session.group, id=move, reason=reason, owner=owner())
+    response = session.ask(ElectionServiceStub(session.channel).ApproveFailover, request)
+    if wait_s:
+        _await_end(session, response.failover, wait_s)
+    session.show(response, lambda: _moved_shown(response.failover, session.wide))
+    _check_moved(response.failover)
+
+
+def _cancel(session: Session, move: str, reason: str, yes: bool) -> None:
+    from primacy.v1.election_service_pb2 import CancelFailoverRequest
+    from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
+
+    if not yes:
+        _show_move(session, move)
+        session.confirm("Give this move up?")
+    request = CancelFailoverRequest(group=session.group, id=move, reason=reason, owner=owner())
+    response = session.ask(ElectionServiceStub(session.channel).CancelFailover, request)
+    session.show(response, lambda: _moved_shown(response.failover, session.wide))
+
+
+def _show_move(session: Session, move: str) -> None:
+    """What is decided about, and what there is to lose either way."""
+    from primacy.v1.election_service_pb2 import GetFailoverRequest
+    from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
+
+    from primacy_cli.prices import price_text
+
+    request = GetFailoverRequest(group=session.group, id=move)
+    failover = session.ask(ElectionServiceStub(session.channel).GetFailover, request).failover
+    session.note(f"From {failover.from_region or 'no active region'} to {failover.to_region or '?'}: {failover.cause}")
+    session.note(f"Price: {price_text(failover.price) if failover.HasField('price') else 'not known'}.")
+    if failover.explanation:
+        session.note(failover.explanation)
 
 
 def _await_end(session: Session, failover: Failover, seconds: float) -> None:
@@ -130,36 +189,21 @@ def _await_end(session: Session, failover: Failover, seconds: float) -> None:
     from primacy.v1.election_service_pb2 import GetFailoverRequest
     from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
 
+    from primacy_cli.waiting import look_until
+
     stub = ElectionServiceStub(session.channel)
     request = GetFailoverRequest(group=session.group, id=failover.id)
-    deadline_s = time.monotonic() + seconds
-    with _progress() as show:
-        while not failover.HasField("end_time"):
-            show(failover)
-            if time.monotonic() > deadline_s:
-                raise CommandFailed(
-                    f"not done after {seconds:g} s; the move goes on", TIMED_OUT, f"primacy history {failover.id}"
-                )
-            time.sleep(LOOK_S)
-            try:
-                failover.CopyFrom(session.ask(stub.GetFailover, request).failover)
-            except CommandFailed as failed:
-                if failed.exit_code != UNREACHABLE:
-                    raise
-                # The move outlives the coordinator's restart, and so does the waiting.
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Failover], None]]:
-    """A line on the terminal that says which phase runs; nothing where there is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    with Console(stderr=True, highlight=False).status("") as status:
-        yield lambda failover: status.update(Text(_progress_line(failover)))
+    late = f"not done after {seconds:g} s; the move goes on"
+    ended = look_until(
+        failover,
+        lambda: session.ask(stub.GetFailover, request).failover,
+        lambda seen: seen.HasField("end_time"),
+        _progress_line,
+        seconds,
+        CommandFailed(late, TIMED_OUT, f"primacy history {failover.id}"),
+    )
+    if ended is not failover:
+        failover.CopyFrom(ended)
 
 
 def _progress_line(failover: Failover) -> str:
@@ -177,7 +221,14 @@ def _plan_lines(plan: FailoverResponse) -> list[str]:
     heading = f"From {failover.from_region or 'no active region'} to {failover.to_region or 'the best region'}:"
     steps = [f"  {index}. {step}" for index, step in enumerate(plan.steps, 1)]
     cost = f"Longest time without an active region: {length(plan.longest_wait)}."
-    return [heading, *steps, cost]
+    return [heading, *steps, cost, *_price_line(plan)]
+
+
+def _price_line(plan: FailoverResponse) -> list[str]:
+    from primacy_cli.prices import price_text
+
+    price = plan.price if plan.HasField("price") else plan.failover.price
+    return [f"Price: {price_text(price)}."] if plan.HasField("price") or plan.failover.HasField("price") else []
 
 
 def _plan_shown(plan: FailoverResponse) -> Renderable:
@@ -188,7 +239,7 @@ def _plan_shown(plan: FailoverResponse) -> Renderable:
     return stack(lines(_plan_lines(plan)), candidates_table(candidates) if candidates else None)
 
 
-def _moved_shown(response: FailoverResponse, wide: bool) -> Renderable:
+def _moved_shown(failover: Failover, wide: bool) -> Renderable:
     from primacy_cli.elections_table import failover_details
 
-    return failover_details(response.failover, wide)
+    return failover_details(failover, wide)

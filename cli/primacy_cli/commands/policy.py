@@ -12,12 +12,14 @@ from primacy_cli.session import Session, owner, with_session
 
 if TYPE_CHECKING:
     from primacy.v1.policy_pb2 import Policy
-    from primacy.v1.policy_service_pb2 import SetPolicyResponse
+    from primacy.v1.policy_service_pb2 import SetPolicyResponse, WorstCase
+
+    from primacy_cli.tables import Renderable
 
 
 @click.group("policy")
 def command() -> None:
-    """Show and change the policy of the group.
+    """Show, check and change the policy of the group.
 
     A policy file is YAML with the names that `primacy policy get` prints. It stands for the whole policy: what it does
     not name has its default.
@@ -25,6 +27,7 @@ def command() -> None:
     \b
     Examples:
         primacy policy get > policy.yaml
+        primacy policy check policy.yaml
         primacy policy diff policy.yaml
         primacy policy set policy.yaml
     """
@@ -68,6 +71,54 @@ def diff(session: Session, file: TextIO) -> None:
         click.echo(_difference(current, planned.policy), nl=False)
     else:
         session.print_message(planned)
+
+
+@command.command("check")
+@click.argument("file", type=click.File(encoding="utf-8"), required=False)
+@click.option(
+    "--offline", is_flag=True, help="Ask nobody: only FILE is read, and not whether its settings fit together."
+)
+@with_session
+def check(session: Session, file: TextIO | None, offline: bool) -> None:
+    """Say how long a failover may take at worst under FILE, or under the policy in force, and what takes the time.
+
+    Settings that contradict each other are refused by name. `-` reads standard input.
+
+    \b
+    Examples:
+        primacy policy check
+        primacy policy check policy.yaml
+        primacy policy check policy.yaml --offline
+    """
+    from primacy.v1.policy_service_pb2 import GetPolicyRequest, SetPolicyResponse
+    from primacy.v1.policy_service_pb2_grpc import PolicyServiceStub
+
+    if offline:
+        if file is None:
+            raise CommandFailed("--offline needs a FILE", USAGE, "primacy policy check policy.yaml --offline")
+        from primacy_cli.failover_time import worst_case
+
+        policy = _read(file)
+        response = SetPolicyResponse(policy=policy, worst_case=worst_case(policy))
+    elif file is not None:
+        response = _set(session, _read(file), dry_run=True)
+    else:
+        stub = PolicyServiceStub(session.channel)
+        found = session.ask(stub.GetPolicy, GetPolicyRequest(group=session.group))
+        response = SetPolicyResponse(policy=found.policy, worst_case=found.worst_case)
+    session.show(response, lambda: _worst_case(response.worst_case))
+
+
+def _worst_case(worst: WorstCase) -> Renderable:
+    from primacy_cli.tables import lines, stack, table
+    from primacy_cli.words import length
+
+    rows = [(term.name, length(term.duration)) for term in worst.terms]
+    return stack(
+        "From the loss of the active region to a new lease, at worst, besides round trips:",
+        table(("TERM", "AT MOST"), [*rows, ("together", length(worst.total))]),
+        lines(f"Without bound: {text}." for text in worst.unbounded) if worst.unbounded else None,
+    )
 
 
 @command.command("set")

@@ -194,22 +194,13 @@ def deregister(session: Session, name: str, overrides: tuple[str, ...], etag: st
 
 def _cost(session: Session, request: DeregisterRegionRequest) -> None:
     """Say what the group loses, and pin the request to what was said."""
-    from primacy.v1.region_service_pb2 import GetRegionRequest
-    from primacy.v1.region_service_pb2_grpc import RegionServiceStub
-    from primacy.v1.routing_service_pb2 import GetWeightsRequest
-    from primacy.v1.routing_service_pb2_grpc import RoutingServiceStub
+    from primacy_cli.costs import get_region, traffic_lines
+    from primacy_cli.words import plural
 
-    from primacy_cli.regions_table import status_text
-    from primacy_cli.words import number, plural, share
-
-    asked = GetRegionRequest(group=session.group, name=request.name)
-    region = session.ask(RegionServiceStub(session.channel).GetRegion, asked).region
-    weights = session.ask(RoutingServiceStub(session.channel).GetWeights, GetWeightsRequest(group=session.group))
-    reads = sum(row.weights.get(region.name, 0.0) for row in weights.rows) / max(1, len(weights.rows))
+    region = get_region(session, request.name)
+    for line in traffic_lines(session, region):
+        session.note(line)
     connected = sum(agent.connected for agent in region.agents)
-    capacity = f"{number(region.capacity)} requests per second" if region.capacity else "an unknown capacity"
-    session.note(f"{region.name} is {status_text(region.status).plain}. The group loses {capacity}.")
-    session.note(f"It serves {share(reads) if reads else 'none'} of the reads; the others take them over.")
     if connected:
         session.note(f"{plural(connected, 'agent')} of it would be sent away, and may register it again.")
     request.etag = request.etag or region.etag
@@ -251,7 +242,9 @@ def _region(
 def _details(region: Region) -> Renderable:
     from primacy.v1 import agent_pb2
 
-    from primacy_cli.regions_table import status_text
+    from primacy_cli.overrides_table import overrides_table
+    from primacy_cli.prices import lag_text
+    from primacy_cli.regions_table import role_text, status_text
     from primacy_cli.tables import facts, lines, stack, table
     from primacy_cli.words import clock, length, number, word
 
@@ -282,7 +275,12 @@ def _details(region: Region) -> Renderable:
                 ("status", status_text(region.status)),
                 ("why", region.status_reason),
                 ("since", clock(region.status_since_time) if region.HasField("status_since_time") else ""),
-                ("role", "active" if region.active else "standby"),
+                ("role", role_text(region)),
+                ("data is behind by", lag_text(region.lag)),
+                (
+                    "fell lately",
+                    f"{number(region.flap_penalty)} times, older ones count less" if region.flap_penalty else "",
+                ),
                 ("priority", str(region.priority)),
                 ("capacity", f"{number(region.capacity)}/s" if region.capacity else "not known"),
                 ("location", f"{place.latitude:g},{place.longitude:g}" if region.HasField("location") else ""),
@@ -291,6 +289,7 @@ def _details(region: Region) -> Renderable:
                 ("etag", region.etag),
             ]
         ),
+        overrides_table(region.overrides) if region.overrides else None,
         lines(region.evidence) if region.evidence else None,
         table(("AGENT", "CONNECTED", "PHASE", "EPOCH", "HEALTHY", "REPORT", "HOST", "ADDRESS", "WHY"), agents)
         if agents

@@ -33,6 +33,6 @@ def command(session: Session, events: int) -> None:
 
 
 def _screen(status: GetStatusResponse, events: int, wide: bool) -> Renderable:
-    from primacy_cli.regions_table import status_screen
+    from primacy_cli.group_screen import status_screen
 
     return status_screen(status, events, wide)

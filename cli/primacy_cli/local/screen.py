@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from primacy_cli.group_screen import status_screen
 from primacy_cli.local.plan import COORDINATOR_GRPC, ClusterPlan, ProcessPlan
 from primacy_cli.local.ports import HOST
-from primacy_cli.regions_table import status_screen
 from primacy_cli.tables import Renderable, lines, stack
 from primacy_cli.words import clock
 

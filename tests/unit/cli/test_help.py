@@ -55,7 +55,22 @@ def all_options(name: str) -> set[str]:
     return {option for each in (*found, cli) for parameter in each.params for option in parameter.opts}
 
 
-@pytest.mark.parametrize("words", [(), ("status",), ("failover",), ("regions", "update"), ("policy",), ("up",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("status",),
+        ("watch",),
+        ("readiness",),
+        ("doctor",),
+        ("failover",),
+        ("drain",),
+        ("unpin",),
+        ("regions", "update"),
+        ("policy", "check"),
+        ("up",),
+    ],
+)
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     code = (
         "import sys\n"
@@ -74,7 +89,7 @@ def test_commands_of_the_help_are_those_that_exist() -> None:
     for name, text in COMMANDS.items():
         assert name in output
         assert text.split(" ", 3)[0] in output
-    for code in ("0 done", "1 refused", "2 wrong usage", "3 nobody answered", "4 `wait`"):
+    for code in ("0 done", "1 refused", "2 wrong usage", "3 nobody answered", "4 waited in vain"):
         assert code in " ".join(output.split())
 
 

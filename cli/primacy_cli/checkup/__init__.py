@@ -1,0 +1,1 @@
+"""What `primacy doctor` looks at. Every check is a function of what the coordinator answered."""
