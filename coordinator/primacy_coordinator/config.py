@@ -70,6 +70,8 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     log: LogConfig = LogConfig()
     tls: TlsConfig | None = None
     history: HistoryConfig = HistoryConfig()
+    max_concurrent_failovers: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 3
+    """Groups that may fail over at once when their peers do not confirm that the region is gone; 0: any number."""
 
     def server_tls(self) -> ServerTls | None:
         if self.tls is None:

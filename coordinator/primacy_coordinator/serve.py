@@ -115,7 +115,7 @@ async def _serve(settings: Settings) -> None:
         stack.push_async_callback(store.close)
         history = SqliteHistory(config.data_dir / JOURNAL_FILE, config.history.events_kept)
         stack.push_async_callback(history.close)
-        coordinator = Coordinator(store, history)
+        coordinator = Coordinator(store, history, config.max_concurrent_failovers)
         server = make_server()
         port = listen(server, config.grpc.address, config.server_tls(), config.insecure)
         grpc_address = _with_port(config.grpc.address, port)

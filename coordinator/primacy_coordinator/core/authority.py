@@ -21,12 +21,14 @@ from primacy_wire.messages import (
     Answer,
     Lineage,
     Offer,
+    Phase,
     Refuse,
     Release,
     Released,
     Report,
 )
 
+from primacy_coordinator.core import damping
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.model import (
     LeasePhase,
@@ -36,6 +38,9 @@ from primacy_coordinator.core.model import (
 )
 from primacy_coordinator.core.state import Authority, Life, Session, State
 from primacy_coordinator.core.turn import Turn
+
+PROMOTION_FAILED = "on_promote"
+"""How the reason begins with which an agent gives an epoch up because its service could not be promoted."""
 
 
 def restored(record: LeaseRecord, now_ns: int, drift_ppm: int) -> Authority:
@@ -98,6 +103,7 @@ def decide_grant(state: State, turn: Turn, region: str, failover_id: str) -> int
     authority.holds.clear()
     authority.refused.clear()
     authority.accepted.clear()
+    authority.promoting.clear()
     authority.wait_until_ns = 0
     authority.offer_until_ns = now_ns + policy.lease_ttl_ns
     authority.free_since_ns = None
@@ -186,7 +192,7 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
         if report.released_epoch >= record.epoch:
             _give_up(state, turn, life)
         elif report.epoch == record.epoch:
-            _note_accepted(state, turn, life)
+            _note_accepted(state, turn, life, report.phase is Phase.PROMOTING)
             if _may_renew(state, session, report, now_ns):
                 renews = True
                 _hold(state, life, now_ns, ttl_ns)
@@ -307,15 +313,18 @@ def _ttl_to_tell(state: State) -> int:
 
 def on_accept(state: State, turn: Turn, session: Session, message: Accept) -> None:
     if message.incarnation == session.hello.incarnation and message.epoch == state.authority.record.epoch:
-        _note_accepted(state, turn, session.life)
+        _note_accepted(state, turn, session.life, message.promoting)
 
 
-def _note_accepted(state: State, turn: Turn, life: Life) -> None:
+def _note_accepted(state: State, turn: Turn, life: Life, promoting: bool) -> None:
     authority = state.authority
     record = authority.record
     if life in authority.refused or state.doubt is not None:
         return
+    if (life in authority.accepted, life in authority.promoting) != (True, promoting):
+        turn.unsettled = turn.unsettled or state.move is not None
     authority.accepted.add(life)
+    (authority.promoting.add if promoting else authority.promoting.discard)(life)
     if record.phase is not LeasePhase.OFFERED:
         return
     _record(
@@ -348,6 +357,8 @@ def on_refused(state: State, turn: Turn, session: Session, message: Refuse | Rel
             region=session.region,
             epoch=message.epoch,
         )
+        if state.move is not None and session.region == state.authority.record.holder:
+            state.move.failure = message.reason if message.reason.startswith(PROMOTION_FAILED) else ""
     _give_up(state, turn, session.life)
 
 
@@ -355,6 +366,7 @@ def _give_up(state: State, turn: Turn, life: Life) -> None:
     authority = state.authority
     authority.refused.add(life)
     authority.accepted.discard(life)
+    authority.promoting.discard(life)
     if authority.holds.pop(life, None) is not None:
         turn.unsettled = True
 
@@ -405,6 +417,9 @@ def on_time(state: State, turn: Turn) -> None:
         state.weights_dirty = True
     if record.phase is LeasePhase.ACCEPTED and authority.free_since_ns is not None and not authority.run_out_told:
         authority.run_out_told = True
+        active = state.regions.get(record.holder)
+        if active is not None and active.verdict.status is not RegionStatus.DOWN:
+            damping.note_fall(state, turn, active, "its lease ran out")
         turn.journal(
             "lease-lapsed",
             f"nobody renewed {record.holder}'s lease of epoch {record.epoch}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from primacy_coordinator.core import authority, election, lineage, moves, ranking, readings, registry
+from primacy_coordinator.core import steps as stepping
 from primacy_coordinator.core.effects import Refusal, RefusalKind, Topic
 from primacy_coordinator.core.events import (
     DeregisterRegion,
@@ -46,7 +47,7 @@ def _refuse(kind: RefusalKind, rule: str, message: str, **metadata: str) -> Refu
     return Refusal(kind, rule, message, metadata=tuple(sorted(metadata.items())))
 
 
-def _unknown_region(name: str) -> Refusal:
+def unknown_region(name: str) -> Refusal:
     return _refuse(
         RefusalKind.NOT_FOUND,
         "REGION_NOT_FOUND",
@@ -84,7 +85,7 @@ def register(state: State, turn: Turn, command: RegisterRegion) -> None:
 def update(state: State, turn: Turn, command: UpdateRegion) -> None:
     region = state.regions.get(command.name)
     if region is None:
-        turn.reply(command.request, refusal=_unknown_region(command.name))
+        turn.reply(command.request, refusal=unknown_region(command.name))
         return
     if command.etag and command.etag != str(region.record.version):
         turn.reply(command.request, refusal=_stale(region.record.version))
@@ -99,20 +100,21 @@ def update(state: State, turn: Turn, command: UpdateRegion) -> None:
         )
         turn.reply(command.request, refusal=refusal)
         return
-    if not command.validate_only:
-        fields = [name for path in command.paths for name in SETTING_FIELDS[path]]
-        wanted: RegionSettings = replace(
-            region.record.operated, **{name: getattr(command.settings, name) for name in fields}
-        )
-        if wanted != region.record.operated:
-            registry.operate(state, turn, region, wanted)
-    turn.reply(command.request, readings.region_view(state, turn.now, command.name))
+    fields = [name for path in command.paths for name in SETTING_FIELDS[path]]
+    wanted: RegionSettings = replace(
+        region.record.operated, **{name: getattr(command.settings, name) for name in fields}
+    )
+    if wanted != region.record.operated and not command.validate_only:
+        registry.operate(state, turn, region, wanted)
+    view = readings.region_view(state, turn.now, command.name)
+    assert view is not None
+    turn.reply(command.request, replace(view, record=replace(view.record, operated=wanted)))
 
 
 def deregister(state: State, turn: Turn, command: DeregisterRegion) -> None:
     region = state.regions.get(command.name)
     if region is None:
-        turn.reply(command.request, refusal=_unknown_region(command.name))
+        turn.reply(command.request, refusal=unknown_region(command.name))
         return
     record = state.authority.record
     live = [a.record.key for a in region.agents.values() if a.session is not None]
@@ -175,7 +177,7 @@ def set_policy(state: State, turn: Turn, command: SetPolicy) -> None:
 
 def move_active(state: State, turn: Turn, command: MoveActive) -> None:
     """`Failover`: check, then begin; the reply is the plan, and the move outlives the call."""
-    refusal = _refusal_of_move(state, turn, command)
+    refusal = refusal_of_move(state, turn, command)
     if refusal is not None:
         turn.reply(command.request, refusal=refusal)
         return
@@ -192,7 +194,7 @@ def move_active(state: State, turn: Turn, command: MoveActive) -> None:
         command.forced,
     )
     if not best.winner:
-        turn.reply(command.request, refusal=_no_target(command, best))
+        turn.reply(command.request, refusal=no_target(command, best))
         return
     wait_ns = max(0, authority.hold_end_ns(state) - now_ns)
     steps = _steps(state, command, active, best.winner, wait_ns)
@@ -214,6 +216,8 @@ def move_active(state: State, turn: Turn, command: MoveActive) -> None:
             requested_target=command.target,
             forced=command.forced,
             policy_version=state.policy_record.version,
+            price=stepping.price_of(best),
+            override_rules=command.override_rules,
         )
         turn.reply(command.request, MovePlan(planned, kind, steps, wait_ns))
         return
@@ -221,23 +225,12 @@ def move_active(state: State, turn: Turn, command: MoveActive) -> None:
     turn.reply(command.request, MovePlan(move.record, move.record.move, steps, wait_ns))
 
 
-def _refusal_of_move(state: State, turn: Turn, command: MoveActive) -> Refusal | None:
+def refusal_of_move(state: State, turn: Turn, command: MoveActive) -> Refusal | None:
     now_ns = turn.now.mono_ns
     lease = state.authority
-    unknown = [rule for rule in command.override_rules if rule not in election.RULES]
-    if unknown:
-        return Refusal(
-            RefusalKind.INVALID,
-            "OVERRIDE_RULES",
-            "a rule that does not exist cannot be overridden",
-            tuple(
-                (
-                    f"overrideRules[{command.override_rules.index(r)}]",
-                    f"{r!r} is none of {', '.join(sorted(election.RULES))}",
-                )
-                for r in unknown
-            ),
-        )
+    unknown = unknown_rules(command.override_rules)
+    if unknown is not None:
+        return unknown
     if command.holder_fenced and not command.forced:
         return Refusal(
             RefusalKind.INVALID,
@@ -246,7 +239,7 @@ def _refusal_of_move(state: State, turn: Turn, command: MoveActive) -> Refusal |
             (("holderFenced", "needs mode FAILOVER_MODE_FORCED"),),
         )
     if command.target and command.target not in state.regions:
-        return _unknown_region(command.target)
+        return unknown_region(command.target)
     if state.doubt is not None:
         return _refuse(
             RefusalKind.PRECONDITION,
@@ -291,12 +284,26 @@ def _refusal_of_move(state: State, turn: Turn, command: MoveActive) -> Refusal |
     return None
 
 
+def unknown_rules(rules: tuple[str, ...]) -> Refusal | None:
+    """Refuses rules that do not exist: a typo must not pass as an override."""
+    unknown = [rule for rule in rules if rule not in election.RULES]
+    if not unknown:
+        return None
+    known = ", ".join(sorted(election.RULES))
+    return Refusal(
+        RefusalKind.INVALID,
+        "OVERRIDE_RULES",
+        "a rule that does not exist cannot be overridden",
+        tuple((f"overrideRules[{rules.index(rule)}]", f"{rule!r} is none of {known}") for rule in unknown),
+    )
+
+
 def _may_take_over(state: FailoverState, command: MoveActive) -> bool:
     """A forced failover takes the place of a freeze; of a move that waits only with the holder fenced by hand."""
     return state is FailoverState.FREEZING or bool(command.holder_fenced)
 
 
-def _no_target(command: MoveActive, best: election.Ranking) -> Refusal:
+def no_target(command: MoveActive, best: election.Ranking) -> Refusal:
     if command.target:
         for candidate in best.candidates:
             if candidate.region == command.target and candidate.rule:

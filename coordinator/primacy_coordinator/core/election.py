@@ -204,6 +204,14 @@ def price(given: ElectionInput, active: CandidateInput | None, candidate: Candid
     return Price(lag.age_ns, lag.entries, lag.bytes, round(added), round(short, 3))
 
 
+def better(one: CandidateResult, other: CandidateResult) -> bool:
+    """Whether the strategy puts `one` strictly before `other`, what is only in a candidate's way left aside."""
+    passing = ("penalty", "unanswered", "lag_s")
+    mine = tuple(score for score in one.scores if score[0] not in passing)
+    theirs = tuple(score for score in other.scores if score[0] not in passing)
+    return _order(mine) < _order(theirs)
+
+
 def _order(scores: Scores) -> tuple[float, ...]:
     """Lower is better. A ranking compares exactly the figures that it shows."""
     return tuple(-value if name in HIGHER_IS_BETTER else value for name, value in scores)

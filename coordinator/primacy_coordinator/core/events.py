@@ -227,14 +227,8 @@ class PrepareDelete:
     request: int
 
 
-Event = (
-    SessionOpened
-    | SessionClosed
-    | Heard
-    | TimePassed
-    | Stalled
-    | Durable
-    | RegisterRegion
+Command = (
+    RegisterRegion
     | UpdateRegion
     | DeregisterRegion
     | SetPolicy
@@ -249,7 +243,9 @@ Event = (
     | ResumeElection
     | PinWeights
     | UnpinWeights
-    | BrakeReleased
     | Recover
     | PrepareDelete
 )
+"""What operators ask for."""
+
+Event = SessionOpened | SessionClosed | Heard | TimePassed | Stalled | Durable | BrakeReleased | Command

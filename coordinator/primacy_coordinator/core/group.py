@@ -8,42 +8,43 @@
    asked for it (`Turn.unsettled`) or when `next_deadline` is reached.
 
 The state itself is in `state`; each module beside this one owns one part of it: `authority` the lease, `lineage` the
-doubt about the store, `registry` regions and agents, `observation` verdicts, `moves` failovers, `weighing` weights.
+doubt about the store, `registry` regions and agents, `observation` verdicts, `selfdoubt` the doubt about ourselves,
+`overrides` what operators set for a time, `starting` and `moves` failovers, `damping` the past, `weighing` weights.
 """
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from primacy_wire.instant import MILLISECOND_NS, Now
-from primacy_wire.messages import Accept, Frozen, Refuse, Released, ReleaseRefused, Report
+from primacy_wire.messages import Accept, Frozen, HookRan, Refuse, Released, ReleaseRefused, Report
 
 from primacy_coordinator.core import (
     authority,
-    commands,
+    brake,
+    calendar,
+    damping,
+    dispatch,
+    draining,
     lineage,
     moves,
     observation,
+    overrides,
     readings,
     registry,
+    selfdoubt,
+    starting,
+    steps,
     weighing,
 )
 from primacy_coordinator.core.effects import Effect
 from primacy_coordinator.core.events import (
-    DeregisterRegion,
+    BrakeReleased,
     Durable,
     Event,
     Heard,
-    MoveActive,
-    PrepareDelete,
-    Recover,
-    RegisterRegion,
     SessionClosed,
     SessionOpened,
-    SetPolicy,
     Stalled,
     TimePassed,
-    UpdateRegion,
 )
 from primacy_coordinator.core.loading import load
 from primacy_coordinator.core.model import FailoverRecord, Loaded, PolicyRecord
@@ -81,6 +82,7 @@ class Group:
         """Take one event at one instant; `now` never goes back."""
         state = self._state
         turn = Turn(state, now)
+        calendar.follow(state, turn)
         match event:
             case Heard(number, message):
                 session = state.sessions.get(number)
@@ -98,22 +100,11 @@ class Group:
                 turn.unsettled = turn.unsettled or state.move is not None
             case Stalled(length_ns):
                 self._on_stall(length_ns)
-            case RegisterRegion():
-                commands.register(state, turn, event)
-            case UpdateRegion():
-                commands.update(state, turn, event)
-            case DeregisterRegion():
-                commands.deregister(state, turn, event)
-            case SetPolicy():
-                commands.set_policy(state, turn, event)
-            case MoveActive():
-                commands.move_active(state, turn, event)
-            case Recover():
-                commands.recover(state, turn, event)
-            case PrepareDelete():
-                commands.prepare_delete(state, turn, event)
+                selfdoubt.note_stall(state, turn, length_ns)
+            case BrakeReleased():
+                brake.on_released(state, turn)
             case _:
-                assert_never(event)
+                dispatch.carry_out(state, turn, event)
         if turn.unsettled:
             self._settle(turn)
         return turn.effects()
@@ -129,6 +120,8 @@ class Group:
                 authority.on_refused(state, turn, session, message)
             case Frozen():
                 moves.on_frozen(state, turn, session, message)
+            case HookRan():
+                steps.on_hook(state, turn, session, message)
             case ReleaseRefused():
                 pass  # Its freeze ended before the order came: what it holds is waited out.
             case _:
@@ -146,10 +139,15 @@ class Group:
         state = self._state
         for _ in range(8):
             turn.unsettled = False
+            selfdoubt.on_time(state, turn)
             observation.judge_due(state, turn)
             lineage.on_time(state, turn)
             authority.on_time(state, turn)
+            damping.on_time(state, turn)
+            overrides.on_time(state, turn)
             moves.on_time(state, turn)
+            starting.on_time(state, turn)
+            draining.on_time(state, turn)
             if not turn.unsettled:
                 break
         weighing.refresh(state, turn)
@@ -162,6 +160,10 @@ class Group:
         found += [region.recheck_ns for region in state.regions.values()]
         found += authority.deadlines(state)
         found += moves.deadlines(state)
+        found += starting.deadlines(state)
+        found += overrides.deadlines(state)
+        found += draining.deadlines(state, now_ns)
+        found += selfdoubt.deadlines(state)
         if state.doubt is not None:
             found.append(lineage.end_ns(state, state.doubt))
         if state.directory_dirty:

@@ -290,16 +290,28 @@ def _why_silent(given: HealthInput) -> str:
 
 
 def _fresh_votes(given: HealthInput) -> list[Vote]:
-    limit_ns = max(int(given.report_interval_ns * VOTE_AGE_INTERVALS), VOTE_AGE_NS_MIN)
-    return [vote for vote in given.votes if vote.age_ns <= limit_ns]
+    return _fresh(given.votes, given.report_interval_ns)
+
+
+def _fresh(votes: tuple[Vote, ...], report_interval_ns: int) -> list[Vote]:
+    limit_ns = max(int(report_interval_ns * VOTE_AGE_INTERVALS), VOTE_AGE_NS_MIN)
+    return [vote for vote in votes if vote.age_ns <= limit_ns]
+
+
+def is_unreached(votes: tuple[Vote, ...], report_interval_ns: int) -> bool:
+    """Whether there are fresh votes on a region and most observing regions do not reach it in any way."""
+    return _reached(_fresh(votes, report_interval_ns)) is False
 
 
 def _majority(given: HealthInput, counts: Callable[[Vote], bool]) -> bool | None:
-    """Whether most observing regions reach the region; None: no fresh vote. A tie counts as reached."""
+    return _reached([vote for vote in _fresh_votes(given) if counts(vote)])
+
+
+def _reached(votes: list[Vote]) -> bool | None:
+    """Whether most observing regions reach the region; None: no vote. A tie counts as reached."""
     by_region: dict[str, list[bool]] = defaultdict(list)
-    for vote in _fresh_votes(given):
-        if counts(vote):
-            by_region[vote.observer_region].append(vote.reachable)
+    for vote in votes:
+        by_region[vote.observer_region].append(vote.reachable)
     if not by_region:
         return None
     reaching = sum(1 for votes in by_region.values() if any(votes))

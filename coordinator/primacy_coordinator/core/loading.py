@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from primacy_wire.instant import Now
 
-from primacy_coordinator.core import authority, moves, registry, weighing
+from primacy_coordinator.core import authority, damping, moves, registry, steps, weighing
 from primacy_coordinator.core.model import (
     AgentRecord,
     DampingRecord,
@@ -74,6 +74,8 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
         weights=weighing.initial(loaded.run_count),
         journal_sequence=loaded.journal_sequence,
         doubt=Doubt(doubt, now.mono_ns) if doubt else None,
+        wall_offset_ns=now.wall_ns - now.mono_ns,
+        cool_until_wall_ns=dampings[damping.COOL_KEY].hold_until_wall_ns if damping.COOL_KEY in dampings else 0,
     )
     for region in sorted(regions, key=lambda r: r.name):
         unknown = VerdictRecord(region.name, RegionStatus.UNKNOWN, "nothing was heard of it yet", (), now.wall_ns)
@@ -83,7 +85,7 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
             verdict,
             now.mono_ns,
             restored=region.name in verdicts,
-            recovering=verdict.status in (RegionStatus.DOWN, RegionStatus.RECOVERING),
+            recovering=verdict.recovering or verdict.status in (RegionStatus.DOWN, RegionStatus.RECOVERING),
             availability_ns=now.mono_ns,
             damping=dampings.get(region.name, DampingRecord(region.name)),
         )
@@ -95,7 +97,7 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
         if record.region in state.regions:
             agent = Agent(record, now.mono_ns)
             state.agents[record.key] = state.regions[record.region].agents[record.key] = agent
-    for failover in sorted(failovers, key=moves.order):
+    for failover in sorted(failovers, key=steps.order):
         state.failovers[failover.id] = failover
     registry.name_members(state)
     moves.restore(state, now)

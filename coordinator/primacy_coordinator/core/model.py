@@ -275,6 +275,8 @@ class VerdictRecord:
     reason: str
     evidence: tuple[str, ...]
     since_wall_ns: int
+    recovering: bool = False
+    """It was down, and has not been well for long enough since."""
 
     @property
     def key(self) -> str:

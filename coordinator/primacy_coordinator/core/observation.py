@@ -15,9 +15,9 @@ from statistics import median_low
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 from primacy_wire.messages import Lag, Load, ServiceState
 
-from primacy_coordinator.core import authority
+from primacy_coordinator.core import authority, damping, selfdoubt
 from primacy_coordinator.core.effects import Severity, Topic
-from primacy_coordinator.core.health import AgentEvidence, HealthInput, Vote, judge
+from primacy_coordinator.core.health import AgentEvidence, HealthInput, Vote, is_unreached, judge
 from primacy_coordinator.core.model import RegionStatus, VerdictRecord
 from primacy_coordinator.core.state import Agent, Region, State
 from primacy_coordinator.core.turn import Turn
@@ -59,6 +59,12 @@ def judge_due(state: State, turn: Turn) -> None:
         _judge(state, turn, region, votes.get(region.record.name, []))
 
 
+def is_corroborated(state: State, region: Region, now_ns: int) -> bool:
+    """Whether most of the other regions that look at a region do not reach it."""
+    votes = gather_votes(state, now_ns).get(region.record.name, [])
+    return is_unreached(tuple(votes), state.policy.report_interval_ns)
+
+
 def look_again(region: Region, turn: Turn) -> None:
     """Something was heard that may change the verdict at once."""
     region.recheck_ns = turn.now.mono_ns
@@ -88,7 +94,11 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
         agents_healthy_min=state.policy.agents_healthy_min,
     )
     judgement = judge(given)
-    _follow_recovery(region, judgement.status, now_ns)
+    if _is_put_off(state, region, judgement.status):
+        # Silence that may be ours is no evidence; what was believed stays until the doubt is over.
+        region.recheck_ns = now_ns + state.policy.report_interval_ns
+        return
+    _follow_recovery(state, turn, region, judgement.status)
     region.recheck_ns = now_ns + max(1, min(judgement.recheck_ns or RECHECK_NS_MAX, RECHECK_NS_MAX))
     _keep_availability(region, now_ns)
     if judgement.status is region.verdict.status:
@@ -98,8 +108,15 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
         return
     before = region.verdict.status
     region.verdict = VerdictRecord(
-        region.record.name, judgement.status, judgement.reason, judgement.evidence, turn.now.wall_ns
+        region.record.name,
+        judgement.status,
+        judgement.reason,
+        judgement.evidence,
+        turn.now.wall_ns,
+        region.recovering,
     )
+    if judgement.status is RegionStatus.DOWN:
+        damping.note_fall(state, turn, region, judgement.reason)
     region.since_ns = now_ns
     turn.write(region.verdict)
     bad = judgement.status in (RegionStatus.DOWN, RegionStatus.SUSPECT, RegionStatus.UNKNOWN)
@@ -115,15 +132,41 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
     turn.unsettled = True
 
 
-def _follow_recovery(region: Region, status: RegionStatus, now_ns: int) -> None:
-    """A region that was down is recovering until it was well, without a break, for as long as the policy asks."""
+def _is_put_off(state: State, region: Region, status: RegionStatus) -> bool:
+    """Whether a worse verdict waits for the end of a self-doubt: one that rests on silence alone."""
+    if status not in (RegionStatus.SUSPECT, RegionStatus.DOWN, RegionStatus.UNKNOWN) or status <= region.verdict.status:
+        return False
+    now_ns = state.self_doubt.began_ns if state.self_doubt is not None else 0
+    heard = any(a.session is not None and a.report is not None and a.report_ns > now_ns for a in region.agents.values())
+    return not heard and selfdoubt.puts_off(state, region.record.name)
+
+
+def _follow_recovery(state: State, turn: Turn, region: Region, status: RegionStatus) -> None:
+    """A region that was down is recovering until it was well, without a break, for as long as the policy asks.
+
+    Each step is journaled: returned, stable; then its reads grow (`weighing` says when they have).
+    """
+    now_ns = turn.now.mono_ns
+    name = region.record.name
     if status is RegionStatus.DOWN:
         region.recovering = True
         region.well_since_ns = None
     elif status is RegionStatus.RECOVERING:
         region.recovering = True
-        region.well_since_ns = now_ns if region.well_since_ns is None else region.well_since_ns
+        if region.well_since_ns is None:
+            region.well_since_ns = now_ns
+            need_s = state.policy.stable_for_ns / 1e9
+            turn.journal(
+                "recovery-step", f"{name} returned: its probes pass, and it must stay so for {need_s:g} s", region=name
+            )
     elif status in (RegionStatus.HEALTHY, RegionStatus.DEGRADED):
+        if region.recovering:
+            region.ramp_since_ns = now_ns
+            turn.journal(
+                "recovery-step",
+                f"{name} is stable: it can be elected, and its reads grow over {state.policy.slow_start_ns / 1e9:g} s",
+                region=name,
+            )
         region.recovering = False
         region.well_since_ns = None
     else:

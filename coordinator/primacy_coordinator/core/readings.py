@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from primacy_wire.instant import Now
-from primacy_wire.messages import Load, Phase, RouteCount, ServiceState
+from primacy_wire.messages import Lag, Load, Phase, RouteCount, ServiceState
 
-from primacy_coordinator.core import authority, observation, ranking
+from primacy_coordinator.core import authority, damping, observation, overrides, ranking
 from primacy_coordinator.core.election import rank
+from primacy_coordinator.core.model import OverrideKind
 from primacy_coordinator.core.state import Agent, Region, State
 from primacy_coordinator.core.views import (
     AgentView,
@@ -15,6 +16,7 @@ from primacy_coordinator.core.views import (
     LeaseView,
     RegionView,
     RouteTotal,
+    SelfDoubtView,
     SightView,
     WeightsView,
 )
@@ -64,6 +66,11 @@ def _region(state: State, now: Now, region: Region) -> RegionView:
         active=active == region.record.name,
         load=observation.load_of(region),
         agents=tuple(_agent(now, agent) for _, agent in sorted(region.agents.items())),
+        drain_state=overrides.drain_state(state, region.record.name),
+        cordoned=overrides.find(state, OverrideKind.CORDON, region.record.name) is not None,
+        overrides=overrides.views(state, now.mono_ns, region.record.name),
+        lag=observation.lag_of(region),
+        penalty=damping.penalty(region.damping, state.wall(now.mono_ns), state.policy),
     )
 
 
@@ -85,6 +92,8 @@ def _agent(now: Now, agent: Agent) -> AgentView:
         total=report.health.total if report else 0,
         reason=report.health.reason if report else "nothing was heard of it since the coordinator started",
         load=report.load if report else Load(),
+        lag=report.lag if report else Lag(),
+        wall_offset_ns=agent.wall_offset_ns,
         detail=report.detail if report else None,
     )
 
@@ -105,7 +114,14 @@ def group_view(state: State, now: Now) -> GroupView:
         failover=state.move.record if state.move else None,
         failovers=tuple(reversed(state.failovers.values())),
         sights=sights(state, now),
+        overrides=overrides.views(state, now.mono_ns),
+        self_doubt=_self_doubt(state, now),
     )
+
+
+def _self_doubt(state: State, now: Now) -> SelfDoubtView | None:
+    doubt = state.self_doubt
+    return None if doubt is None else SelfDoubtView(doubt.name, doubt.reason, max(0, doubt.end_ns - now.mono_ns))
 
 
 def sights(state: State, now: Now) -> tuple[SightView, ...]:
@@ -136,7 +152,7 @@ def explain(state: State, now: Now, if_down: str) -> ExplanationView:
         explanation=best.explanation,
         active_region=active,
         if_down=if_down,
-        would_move=not serving and bool(best.winner),
+        would_move=not serving and bool(best.winner) and state.self_doubt is None and not overrides.is_paused(state),
     )
 
 

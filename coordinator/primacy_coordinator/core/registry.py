@@ -21,10 +21,11 @@ from primacy_wire.messages import (
     agent_key,
 )
 
-from primacy_coordinator.core import authority, lineage, observation, weighing
+from primacy_coordinator.core import authority, lineage, observation, overrides, weighing
 from primacy_coordinator.core.effects import CloseReason, Severity, Topic
 from primacy_coordinator.core.model import (
     AgentRecord,
+    DampingRecord,
     MembershipRecord,
     RegionRecord,
     RegionSettings,
@@ -73,6 +74,7 @@ def open_session(state: State, turn: Turn, number: int, hello: Hello) -> None:
     session = Session(number, hello, key, turn.now.mono_ns, heard_ns=turn.now.mono_ns)
     state.sessions[number] = session
     agent.session = session
+    agent.lost_ns = None
     agent.seen_ns = turn.now.mono_ns
     lineage.check(state, turn, session, hello.lineage, hello.heard_epoch)
     _greet(state, turn, session)
@@ -154,6 +156,7 @@ def close_session(state: State, turn: Turn, number: int) -> None:
     agent = state.agents.get(session.key)
     if agent is not None and agent.session is session:
         agent.session = None
+        agent.lost_ns = turn.now.mono_ns
         observation.look_again(state.regions[session.region], turn)
         turn.changed(Topic.REGIONS)
 
@@ -180,6 +183,7 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
     session.report = agent.report = report
     session.report_ns = agent.report_ns = agent.seen_ns = now_ns
     agent.routed_now = report.routed
+    agent.wall_offset_ns = report.wall_ns - turn.now.wall_ns if report.wall_ns else 0
     lineage.check(state, turn, session, report.lineage, report.heard_epoch)
     if report.lineage.store_id != state.store_id and state.doubt is None:
         # It does not follow this store: its welcome was lost, or a recovery took over its own store since. What it
@@ -272,6 +276,10 @@ def deregister(state: State, turn: Turn, region: Region) -> None:
         turn.drop(AgentRecord.kind, key)
     del state.regions[name]
     turn.drop(RegionRecord.kind, name)
+    if region.damping.at_wall_ns or region.damping.hold_until_wall_ns:
+        turn.drop(DampingRecord.kind, name)
+    for override in [o for o in state.overrides.values() if o.record.region == name]:
+        overrides.lift(state, turn, override, "override-expired", "the region is deregistered")
     turn.drop(VerdictRecord.kind, name)
     turn.journal("region-deregistered", f"region {name} is gone", Severity.WARNING, region=name)
     _renew_membership(state, turn)

@@ -6,7 +6,6 @@ back, when those that remain do not reach the lost ones either (then it is not u
 
 from __future__ import annotations
 
-from primacy_coordinator.core import observation
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.health import suspect_after_ns
 from primacy_coordinator.core.state import Agent, SelfDoubt, State
@@ -85,13 +84,13 @@ def _look(state: State, turn: Turn, doubt: SelfDoubt) -> None:
     back = [a for a in lost if a.session is not None and a.session.report_ns > doubt.began_ns]
     if 2 * len(back) >= len(lost):
         _end(state, turn, "half of what was lost is back")
-    elif _not_ours(state, now_ns, doubt):
+    elif _not_ours(state, doubt):
         _end(state, turn, "the agents that remain do not reach the lost ones either")
     elif now_ns >= doubt.end_ns:
         _end(state, turn, "it lasted as long as the policy allows")
 
 
-def _not_ours(state: State, now_ns: int, doubt: SelfDoubt) -> bool:
+def _not_ours(state: State, doubt: SelfDoubt) -> bool:
     """Whether those that are still heard saw, since it began, that every region lost with all its agents is gone."""
     gone = {
         name
@@ -100,12 +99,15 @@ def _not_ours(state: State, now_ns: int, doubt: SelfDoubt) -> bool:
     }
     if not gone:
         return False
-    votes = observation.gather_votes(state, now_ns)
-    for name in gone:
-        fresh = [v for v in votes.get(name, []) if v.observer not in doubt.lost and now_ns - v.age_ns >= doubt.began_ns]
-        if not fresh or any(vote.reachable for vote in fresh):
-            return False
-    return True
+    seen: dict[str, list[bool]] = {name: [] for name in gone}
+    for session in state.sessions.values():
+        report = session.report
+        if report is None or session.key in doubt.lost:
+            continue
+        for sight in report.sights:
+            if sight.region in gone and session.report_ns - sight.age_ns >= doubt.began_ns:
+                seen[sight.region].append(sight.reachable)
+    return all(looks and not any(looks) for looks in seen.values())
 
 
 def _end(state: State, turn: Turn, why: str) -> None:

@@ -6,6 +6,8 @@ from primacy_wire.instant import Now
 from primacy_wire.messages import ToAgent
 
 from primacy_coordinator.core.effects import (
+    BrakeAsked,
+    BrakeReturned,
     Changed,
     CloseReason,
     CloseSession,
@@ -54,6 +56,9 @@ class Turn:
 
     def reply(self, request: int, value: object = None, refusal: Refusal | None = None) -> None:
         self._effects.append(Reply(request, value, refusal))
+
+    def brake(self, effect: BrakeAsked | BrakeReturned) -> None:
+        self._effects.append(effect)
 
     def changed(self, topic: Topic) -> None:
         self._topics.add(topic)

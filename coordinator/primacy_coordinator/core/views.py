@@ -188,6 +188,16 @@ class MovePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainPlan:
+    """What a drain does, or would do."""
+
+    region: str
+    failover: FailoverRecord | None
+    """The planned move that goes first, or None."""
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteTotal:
     """Routed requests of one kind, over all agents and lives."""
 

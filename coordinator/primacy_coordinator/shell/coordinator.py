@@ -10,6 +10,7 @@ from primacy_wire.names import DEFAULT_GROUP
 from primacy_coordinator.core.effects import CloseReason
 from primacy_coordinator.core.events import SetPolicy
 from primacy_coordinator.core.model import Policy
+from primacy_coordinator.shell.brake import Brake
 from primacy_coordinator.shell.runner import GroupGone, Overloaded, Runner, StoreTrouble
 from primacy_coordinator.shell.stalls import Stalls
 from primacy_coordinator.store.api import GroupRow, History, StateStore, StoreError
@@ -22,10 +23,12 @@ START_OWNER = "the coordinator's configuration"
 class Coordinator:
     """The groups and what they share: store, journal, and the watch over this process's own stalls."""
 
-    def __init__(self, store: StateStore, history: History) -> None:
+    def __init__(self, store: StateStore, history: History, failovers_max: int = 0) -> None:
+        """`failovers_max`: groups that may fail over at once; 0: any number."""
         self.store = store
         self.history = history
         self.stalls = Stalls(self.runners)
+        self.brake = Brake(failovers_max)
         self.started_wall_ns = read_now().wall_ns
         self.ready = False
         """Every group that the store holds is loaded."""
@@ -115,7 +118,7 @@ class Coordinator:
         self._changing.add(name)
 
     async def _run(self, row: GroupRow, policy: Policy | None) -> Runner:
-        runner = Runner(row, self.store, self.history, self.stalls)
+        runner = Runner(row, self.store, self.history, self.stalls, self.brake)
         await runner.start()
         self._runners[row.name] = runner
         if policy is not None and not runner.policy_stored:

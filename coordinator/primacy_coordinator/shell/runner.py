@@ -25,6 +25,8 @@ from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
 from primacy_wire.messages import FromAgent, Hello, Report
 
 from primacy_coordinator.core.effects import (
+    BrakeAsked,
+    BrakeReturned,
     Changed,
     CloseReason,
     CloseSession,
@@ -37,6 +39,7 @@ from primacy_coordinator.core.effects import (
     Topic,
 )
 from primacy_coordinator.core.events import (
+    BrakeReleased,
     Durable,
     Event,
     Heard,
@@ -48,6 +51,7 @@ from primacy_coordinator.core.events import (
 )
 from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import PolicyRecord
+from primacy_coordinator.shell.brake import Brake
 from primacy_coordinator.shell.latency import Latency
 from primacy_coordinator.shell.outbox import Outbox
 from primacy_coordinator.shell.sessions import Session, Stream
@@ -104,7 +108,9 @@ class Runner:
     Performing an effect never posts an event by itself (stores and streams answer later), so steps do not nest.
     """
 
-    def __init__(self, row: GroupRow, store: StateStore, history: History, stalls: Stalls) -> None:
+    def __init__(
+        self, row: GroupRow, store: StateStore, history: History, stalls: Stalls, brake: Brake | None = None
+    ) -> None:
         self.name = row.name
         self.created_wall_ns = row.created_wall_ns
         self.heard_count = 0
@@ -118,6 +124,7 @@ class Runner:
         self._store = store
         self._history = history
         self._stalls = stalls
+        self._brake = brake or Brake(0)
         self._loop = asyncio.get_running_loop()
         self._machine: Group | None = None
         self._generation = 0
@@ -189,6 +196,7 @@ class Runner:
     def stop(self) -> None:
         """Handles nothing any more. Sessions are the server's to end."""
         self.retired = True
+        self._brake.give_back(self.name)
         if self._timer is not None:
             self._timer.cancel()
         if self._reload is not None:
@@ -330,8 +338,22 @@ class Runner:
                 session = self._sessions.pop(effect.session, None)
                 if session is not None:
                     session.close(effect)
+            case BrakeAsked():
+                self._brake.ask(self.name, partial(self._let_through_soon, self._generation))
+            case BrakeReturned():
+                self._brake.give_back(self.name)
             case Persist():
                 raise AssertionError("the outbox hands batches to the store")
+
+    def _let_through_soon(self, generation: int) -> None:
+        self._loop.call_soon(self._let_through, generation)
+
+    def _let_through(self, generation: int) -> None:
+        """The brake lets this group fail over; a machine that came since has not asked."""
+        if generation == self._generation and self._machine is not None and not self.retired:
+            self.post(BrakeReleased())
+        else:
+            self._brake.give_back(self.name)
 
     def _reply(self, reply: Reply) -> None:
         request = self._requests.get(reply.request)
@@ -382,6 +404,7 @@ class Runner:
         self.trouble = trouble
         self._machine = None
         self._generation += 1
+        self._brake.give_back(self.name)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -270,8 +270,15 @@ class Coordinator:
                 self.replies[request] = effect
                 if isinstance(effect.value, MovePlan):
                     self.world.count(f"{effect.value.move.name.lower()} move")
+            case effects.BrakeAsked():
+                self.world.after(self.world.options.brake_ns, NAME, self._let_through, self.group)
             case _:
                 pass
+
+    def _let_through(self, group: object) -> None:
+        """The brake over groups lets this one through, unless another machine asked."""
+        if group is self.group:
+            self.post(events.BrakeReleased())
 
     def _leases(self) -> list[LeaseRecord]:
         """Every lease record that a crash may leave on the disk: what is there, and what is on its way, in order."""

@@ -43,6 +43,8 @@ class Options:
     slow_disk: float = 0.02
     drift_ppm: int = DRIFT_PPM
     grace_ns: int = SECOND_NS
+    brake_ns: int = SECOND_NS // 100
+    """How long the coordinator's brake over groups holds a failover."""
     trace_kept: int | None = TRACE_KEPT
     """How many lines of the trace a failure prints; None: all."""
 

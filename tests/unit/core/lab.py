@@ -51,6 +51,9 @@ class Lab:
         self.requests = 0
         self.incarnations = 0
         self.hold_disk = False
+        self.brake_asked = False
+        self.brake_held = False
+        """Others fail over: the coordinator's brake lets nobody through."""
         self.waiting: list[int] = []
         self.held: list[Record] = []
         """What the held disk was asked to write."""
@@ -135,6 +138,11 @@ class Lab:
 
     # ---- effects
 
+    def _follow_brake(self, effect: effects.BrakeAsked | effects.BrakeReturned) -> None:
+        self.brake_asked = isinstance(effect, effects.BrakeAsked)
+        if self.brake_asked and not self.brake_held and self.group is not None:
+            self._perform(self.group.handle(self.now, events.BrakeReleased()))
+
     def _perform(self, found: tuple[effects.Effect, ...]) -> None:
         for effect in found:
             match effect:
@@ -150,6 +158,8 @@ class Lab:
                             self.records[write.kind, write.key] = write
                     assert self.group is not None
                     self._later(batch)
+                case effects.BrakeAsked() | effects.BrakeReturned():
+                    self._follow_brake(effect)
                 case effects.Send(number, message):
                     for node in self.nodes.values():
                         if node.session == number and not node.cut and not node.deaf:

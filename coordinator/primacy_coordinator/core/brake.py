@@ -1,0 +1,38 @@
+"""This group's place before the coordinator's brake over failovers.
+
+When something that all groups rest on breaks, they would all move at once, for one reason that may pass. So an
+automatic failover asks first, and the coordinator lets a few through at a time. A move away from a region that its
+peers do not reach either is not held: that fault is where it seems to be.
+"""
+
+from __future__ import annotations
+
+from primacy_coordinator.core.effects import BrakeAsked, BrakeReturned
+from primacy_coordinator.core.state import Brake, State
+from primacy_coordinator.core.turn import Turn
+
+
+def may_begin(state: State, turn: Turn, corroborated: bool) -> bool:
+    """Whether an automatic failover may begin now; else it has asked, and `on_released` comes when it may."""
+    if corroborated or state.brake is Brake.LET:
+        return True
+    if state.brake is Brake.FREE:
+        state.brake = Brake.ASKED
+        turn.brake(BrakeAsked())
+        turn.journal("failover-braked", "a failover waits for the coordinator's brake: others may be under way")
+    return False
+
+
+def on_released(state: State, turn: Turn) -> None:
+    if state.brake is Brake.ASKED:
+        state.brake = Brake.LET
+    else:
+        turn.brake(BrakeReturned())
+    turn.unsettled = True
+
+
+def hand_back(state: State, turn: Turn) -> None:
+    """The failover has ended, or is not wanted any more."""
+    if state.brake is not Brake.FREE:
+        state.brake = Brake.FREE
+        turn.brake(BrakeReturned())
