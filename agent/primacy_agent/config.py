@@ -17,9 +17,21 @@ from primacy_wire.server import ListenError, ServerTls, check_exposure, split_ad
 from primacy_wire.settings import ConfigError, load
 from primacy_wire.yaml_text import Document, Path, dotted, parse
 
+from primacy_agent.core.mapping import KNOWN, Missing
+from primacy_agent.core.selectors import SelectorError, parse_selector
+from primacy_agent.probe_config import (
+    AnyProbe,
+    Problem,
+    PrometheusProbe,
+    SeriesConfig,
+    check_target,
+    probe_problems,
+)
 from primacy_agent.probes.http_get import check_url
 
 ENV_PREFIX = "PRIMACY_AGENT"
+METRICS_PROBE = "metrics-url"
+"""The name of the probe that `metricsUrl` stands for."""
 LOAD_NAMES = {
     "requests": "demo_requests_total",
     "errors": "demo_request_errors_total",
@@ -27,8 +39,9 @@ LOAD_NAMES = {
     "seconds_count": "demo_request_seconds_count",
     "utilisation": "demo_utilisation",
     "capacity": "demo_capacity",
+    "in_flight": "demo_in_flight",
 }
-"""What the agent wants to know of its service -> series of the service's metrics page."""
+"""What `metricsUrl` alone reads: the series of the demo service."""
 
 
 class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -45,12 +58,6 @@ class LogLevel(Enum):
 class LogFormat(Enum):
     TEXT = "text"
     JSON = "json"
-
-
-class ProbeKind(Enum):
-    HTTP = "http"
-    TCP = "tcp"
-    PROCESS = "process"
 
 
 class ListenConfig(_Settings, frozen=True):
@@ -71,35 +78,6 @@ class TlsConfig(_Settings, frozen=True):
     """Who signs the coordinator's and the other agents' certificates; given, a peer without one is refused."""
     server_name: str = ""
     """The name to expect in the coordinator's certificate instead of its host."""
-
-
-class ProbeConfig(_Settings, frozen=True):
-    """One probe of one instance."""
-
-    name: str
-    kind: ProbeKind
-    instance: str = ""
-    """Probes of one instance are healthy together. Empty: the agent's only one."""
-    url: str = ""
-    """`http`: what to GET; 200 to 399 is good."""
-    address: str = ""
-    """`tcp`: `host:port`."""
-    pid_file: str = ""
-    """`process`: a file with the pid, alone or in the JSON that Primacy's own programs write."""
-    listen: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
-    """`process`: the process that listens on this port."""
-    command: str = ""
-    """`process`: the process whose command line contains this text."""
-    interval: Duration = Duration.of("1s")
-    timeout: Duration = Duration.of("500ms")
-    rise: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2
-    fall: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2
-    jitter: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.1
-    """Share of the interval that each pause is shortened by at random, so that probes do not march in step."""
-
-    @property
-    def target(self) -> str:
-        return self.url or self.address or self.pid_file or (f"port {self.listen}" if self.listen else self.command)
 
 
 class AgentConfig(_Settings, frozen=True):
@@ -132,13 +110,23 @@ class AgentConfig(_Settings, frozen=True):
     endpoint: str = ""
     """Where clients of the region's service go: `host:port`."""
     labels: dict[str, str] = {}
-    probes: list[ProbeConfig] = []
+    probes: list[AnyProbe] = []
     peer_interval: Duration = Duration.of("1s")
     peer_timeout: Duration = Duration.of("500ms")
     metrics_url: str = ""
-    """The service's metrics page in the Prometheus text format. Empty: its load is not known."""
+    """Short for an advisory `prometheus` probe of this page, from which a series may be missing."""
     metrics_names: dict[str, str] = {}
-    """Series of that page for requests, errors, seconds_sum, seconds_count, utilisation, capacity."""
+    """Series of that page, by the names that a `prometheus` probe knows."""
+
+    @property
+    def all_probes(self) -> list[AnyProbe]:
+        """Every probe, with the one that `metricsUrl` stands for."""
+        if not self.metrics_url:
+            return self.probes
+        names = LOAD_NAMES | self.metrics_names
+        series = {key: SeriesConfig(series=name, if_missing=Missing.SKIP) for key, name in names.items() if name}
+        page = PrometheusProbe(name=METRICS_PROBE, url=self.metrics_url, series=dict(series), advisory=True)
+        return [*self.probes, page]
 
     @property
     def peer_address(self) -> str:
@@ -159,10 +147,6 @@ class AgentConfig(_Settings, frozen=True):
 
     def client_tls(self) -> ClientTls | None:
         return ClientTls(self.tls.ca, self.tls.certificate, self.tls.key, self.tls.server_name) if self.tls else None
-
-
-Problem = tuple[Path, str]
-"""Which setting, and what is wrong with it."""
 
 
 def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> AgentConfig:
@@ -207,8 +191,6 @@ def _places(config: AgentConfig) -> list[Problem]:
             found.append(((key,), f"must be from -{most} to {most}"))
     if config.capacity is not None and not (math.isfinite(config.capacity) and config.capacity >= 0):
         found.append((("capacity",), "must be a finite number of requests per second, 0 or more"))
-    unknown = [key for key in config.metrics_names if key not in LOAD_NAMES]
-    found += [(("metricsNames", key), f"unknown key: there are {', '.join(LOAD_NAMES)}") for key in unknown]
     return found
 
 
@@ -229,40 +211,23 @@ def _addresses(config: AgentConfig) -> list[Problem]:
     others += [
         ((key,), value) for key, value in (("endpoint", config.endpoint), ("advertise", config.advertise)) if value
     ]
-    found += [(key, trouble) for key, address in others if (trouble := _check_target(address))]
+    found += [(key, trouble) for key, address in others if (trouble := check_target(address))]
     if config.metrics_url and (trouble := check_url(config.metrics_url)):
         found.append((("metricsUrl",), trouble))
     return found
 
 
-def _check_target(address: str) -> str:
-    """What is wrong with an address that somebody shall connect to, or nothing."""
-    try:
-        _, port = split_address(address)
-    except ListenError as error:
-        return str(error)
-    return "" if port else f"{address!r}: nobody can connect to port 0"
-
-
 def _probes(config: AgentConfig) -> list[Problem]:
-    found: list[Problem] = []
-    names = [probe.name for probe in config.probes]
-    for index, probe in enumerate(config.probes):
-        where: Path = ("probes", index)
-        if not is_name(probe.name):
-            found.append(((*where, "name"), f"{probe.name!r}: {NAME_RULE}"))
-        if names.count(probe.name) > 1:
-            found.append(((*where, "name"), f"{probe.name!r} is used twice"))
-        if probe.interval <= 0 or probe.timeout <= 0:
-            found.append((where, "interval and timeout must be longer than 0"))
-        match probe.kind:
-            case ProbeKind.HTTP:
-                if trouble := check_url(probe.url):
-                    found.append(((*where, "url"), f"an http probe needs it: {trouble}" if not probe.url else trouble))
-            case ProbeKind.TCP:
-                if trouble := _check_target(probe.address):
-                    found.append(((*where, "address"), trouble))
-            case ProbeKind.PROCESS:
-                if sum(map(bool, (probe.pid_file, probe.listen, probe.command))) != 1:
-                    found.append((where, "a process probe needs one of pidFile, listen and command"))
+    found = list(probe_problems(config.probes))
+    if config.metrics_url:
+        taken = [index for index, probe in enumerate(config.probes) if probe.name == METRICS_PROBE]
+        found += [(("probes", index, "name"), "is the name of the probe that metricsUrl stands for") for index in taken]
+    for key, name in config.metrics_names.items():
+        if key not in KNOWN:
+            found.append((("metricsNames", key), f"unknown key: there are {', '.join(KNOWN)}"))
+        elif name:
+            try:
+                parse_selector(name)
+            except SelectorError as error:
+                found.append((("metricsNames", key), str(error)))
     return found

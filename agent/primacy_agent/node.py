@@ -12,16 +12,15 @@ from importlib.metadata import version
 
 from primacy.v1 import agent_pb2
 from primacy_wire.clock import read_now
-from primacy_wire.instant import SECOND_NS, Now
+from primacy_wire.instant import Now
 from primacy_wire.messages import Load, Report, ServiceState, agent_key
 
-from primacy_agent.config import LOAD_NAMES, AgentConfig
+from primacy_agent.config import AgentConfig
 from primacy_agent.core.lease import ActiveView, LeaseHolder
 from primacy_agent.core.routes import RouteCounter
 from primacy_agent.core.shunning import Row, dead_regions, nearest_first, without
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.running import Probes
-from primacy_agent.probes.service_metrics import ServiceMetrics
 from primacy_agent.session import Session
 from primacy_agent.state import AgentState
 from primacy_agent.tasks import Tasks
@@ -29,7 +28,6 @@ from primacy_agent.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 RELEASE_S = 2.0
-METRICS_TIMEOUT_S = 0.5
 SHOWN_SHARE = 4
 """The state file follows a renewed deadline once it moved by this part of what is left, not at every renewal."""
 
@@ -52,7 +50,7 @@ class Node:
         """Set at the next change; every change brings a new one."""
         self._shown_deadline_ns = 0
         self._show_trouble = ""
-        self.probes = Probes(config.probes, self._news, draw, self._tasks)
+        self.probes = Probes(config.all_probes, self._news, draw, self._tasks, state.rebooted)
         self.peers = Peers(
             config.group,
             self.key,
@@ -63,9 +61,6 @@ class Node:
             draw,
             self._tasks,
         )
-        self.metrics = (
-            ServiceMetrics(config.metrics_url, LOAD_NAMES | config.metrics_names) if config.metrics_url else None
-        )
         self.session = Session(config, self.holder, state.keep, self, self._tasks)
 
     # ---- life
@@ -74,8 +69,6 @@ class Node:
         self._show()
         self.probes.start()
         self._tasks.start(self.session.run(), name="session")
-        if self.metrics is not None:
-            self._tasks.start(self._read_metrics(self.metrics), name="metrics")
 
     async def stop(self, release: bool) -> None:
         """Stop; without `release` what is held stays held until it runs out or the next life renews it."""
@@ -89,16 +82,14 @@ class Node:
         """Never returns; raises what a part raised that should not have."""
         await self._tasks.failed()
 
-    async def _read_metrics(self, metrics: ServiceMetrics) -> None:
-        while True:
-            await metrics.read(METRICS_TIMEOUT_S)
-            await asyncio.sleep(self.holder.report_interval_ns / SECOND_NS)
-
     # ---- what the session asks and tells
 
     def build_report(self, now: Now) -> Report:
         health = self.probes.health
-        return self.holder.report(now, health, self.load, self.peers.sights(), self.routes.counts(), self.detail())
+        readings = self.probes.readings
+        counts = self.routes.counts()
+        report = self.holder.report(now, health, readings.load(), self.peers.sights(), counts, self.detail())
+        return replace(report, lag=readings.lag())
 
     def authority_changed(self) -> None:
         self._notify()
@@ -130,7 +121,7 @@ class Node:
 
     @property
     def load(self) -> Load:
-        return self.metrics.load if self.metrics is not None else Load()
+        return self.probes.readings.load()
 
     def active(self) -> ActiveView:
         """Computed from the clocks at this ask."""
@@ -157,19 +148,7 @@ class Node:
 
     def detail(self) -> agent_pb2.ReportDetail:
         """Probe results and what was measured, for readers of reports."""
-        load = self.load
-        series = [
-            agent_pb2.Series(name=name, value=value)
-            for name, value in (
-                ("requests_per_second", load.request_rate),
-                ("error_rate", load.error_rate),
-                ("latency_seconds", load.latency_ns / SECOND_NS if load.latency_ns >= 0 else -1.0),
-                ("utilisation", load.utilisation),
-                ("capacity_requests_per_second", load.capacity),
-            )
-            if value >= 0
-        ]
-        return agent_pb2.ReportDetail(probes=self.probes.results(), series=series, version=self.version)
+        return agent_pb2.ReportDetail(probes=self.probes.results(), series=self.probes.series(), version=self.version)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """Yields at once, and then after every change of authority, of its deadline, or of the weights."""

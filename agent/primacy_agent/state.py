@@ -25,6 +25,8 @@ class AgentState:
         self._owner = {"group": group, "agent": agent_key(region, agent)}
         self._folder = StateFolder(path, "primacy-agent")
         self._boot_id = boot_id()
+        self.rebooted = self._was_shown_in() not in ("", self._boot_id)
+        """The machine was down since an earlier life of this agent."""
         try:
             self.memory = self._read()
         except BaseException:
@@ -86,6 +88,13 @@ class AgentState:
         beside = path.with_suffix(".new")
         beside.write_text(json.dumps(content) + "\n")
         os.replace(beside, path)
+
+    def _was_shown_in(self) -> str:
+        """The boot in which the file for services was last written, or nothing."""
+        try:
+            return str(json.loads((self._folder.path / ACTIVE_FILE).read_bytes())["boot_id"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""  # It means nothing after a boot, so it may be damaged.
 
     def close(self) -> None:
         self._folder.close()

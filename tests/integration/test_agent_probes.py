@@ -13,22 +13,23 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from primacy.agent.v1.peer_service_pb2_grpc import add_PeerServiceServicer_to_server
-from primacy_agent.config import AgentConfig, ProbeConfig, ProbeKind
+from primacy_agent.config import AgentConfig
 from primacy_agent.local.service import PeerService
 from primacy_agent.node import Node
+from primacy_agent.probe_config import AnyProbe, HttpProbe, ProcessProbe
 from primacy_agent.probes.http_get import HttpFailure, get
 from primacy_agent.probes.looks import look_http, look_tcp
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.processes import find
 from primacy_agent.probes.running import Probes
-from primacy_agent.probes.service_metrics import ServiceMetrics
 from primacy_agent.state import AgentState
 from primacy_agent.tasks import Tasks
 from primacy_wire.daemon import start_ticks
 from primacy_wire.durations import Duration
-from primacy_wire.messages import Directory, Membership, PeerAddress, PeerSight, ServiceState
+from primacy_wire.messages import Directory, Load, Membership, PeerAddress, PeerSight, ServiceState
 from primacy_wire.server import listen, make_server
 
 from tests.integration.coordinators import free_port
@@ -122,17 +123,21 @@ async def test_a_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await get(f"http://127.0.0.1:{port}/", 2.0, body_wanted=True)
 
 
-async def test_the_load_comes_from_the_metrics_page_and_is_unknown_without_it() -> None:
-    page = "demo_requests_total 1\ndemo_utilisation 0.5\ndemo_capacity 80\n"
+async def test_the_load_comes_from_the_metrics_url_and_is_unknown_without_it() -> None:
+    page = 'demo_requests_total 1\ndemo_utilisation 0.5\ndemo_capacity 80\nmy_queue{of="a"} 2\nmy_queue{of="b"} 3\n'
     async with serving(response("200 OK", page)) as port:
-        names = {n: f"demo_{n}" for n in ("utilisation", "capacity")} | {"requests": "demo_requests_total"}
-        metrics = ServiceMetrics(f"http://127.0.0.1:{port}/metrics", names)
-        await metrics.read(2.0)
-        assert (metrics.load.utilisation, metrics.load.capacity, metrics.load.request_rate) == (0.5, 80, -1)
-        await metrics.read(2.0)
-        assert metrics.load.request_rate == 0
-    await metrics.read(2.0)
-    assert metrics.load.utilisation == -1
+        url = f"http://127.0.0.1:{port}/metrics"
+        (config,) = AgentConfig(region="eu", metrics_url=url, metrics_names={"in_flight": "my_queue"}).all_probes
+        fast = msgspec.structs.replace(config, interval=Duration.of("20ms"))
+        async with watching(fast) as (probes, _):
+            await until(lambda: probes.readings.load().request_rate == 0, "two looks")
+            load = probes.readings.load()
+            assert (load.utilisation, load.capacity, load.in_flight, load.error_rate) == (0.5, 80, 5, -1)
+            assert probes.health.total == 0
+    async with watching(fast) as (probes, _):
+        await until(lambda: probes.results()[0].message == "connection refused", "looked at")
+        assert probes.readings.load() == Load()
+        assert probes.health.state is ServiceState.UP
 
 
 # ---- processes
@@ -157,12 +162,12 @@ def spawn() -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
             process.stdout.close()
 
 
-def probe(**target: object) -> ProbeConfig:
-    return ProbeConfig("proc", ProbeKind.PROCESS, interval=Duration.of("20ms"), rise=1, **target)  # type: ignore[arg-type]
+def probe(**target: object) -> ProcessProbe:
+    return ProcessProbe(name="proc", interval=Duration.of("20ms"), rise=1, **target)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
-async def watching(config: ProbeConfig) -> AsyncIterator[tuple[Probes, list[float]]]:
+async def watching(config: AnyProbe) -> AsyncIterator[tuple[Probes, list[float]]]:
     """The probe at work, and when the merged health changed."""
     tasks, changes = Tasks(), list[float]()
     probes = Probes([config], lambda: changes.append(time.monotonic()), random.Random(1), tasks)
@@ -232,9 +237,7 @@ async def test_a_pid_file_that_makes_no_sense_names_nobody(content: str, tmp_pat
 
 async def test_a_refused_connection_is_a_whole_fall_and_an_error_is_not() -> None:
     async with serving(response("500 Internal Server Error")) as port:
-        config = ProbeConfig(
-            "web", ProbeKind.HTTP, url=f"http://127.0.0.1:{port}/", interval=Duration.of("50ms"), fall=100_000
-        )
+        config = HttpProbe(name="web", url=f"http://127.0.0.1:{port}/", interval=Duration.of("50ms"), fall=100_000)
         async with watching(config) as (probes, _):
             await until(lambda: "500" in (probes.results()[0].message), "looked at")
             assert probes.health.state is ServiceState.STARTING

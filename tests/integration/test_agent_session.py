@@ -18,9 +18,10 @@ import grpc.aio
 import pytest
 from primacy.v1 import agent_service_pb2 as pb
 from primacy.v1.agent_service_pb2_grpc import AgentServiceServicer, add_AgentServiceServicer_to_server
-from primacy_agent.config import AgentConfig, ProbeConfig, ProbeKind
+from primacy_agent.config import AgentConfig
 from primacy_agent.local.answers import Answers
 from primacy_agent.node import Node
+from primacy_agent.probe_config import ProcessProbe
 from primacy_agent.state import AgentState
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 from primacy_wire.messages import (
@@ -343,7 +344,7 @@ async def test_a_death_is_reported_at_once_whatever_the_interval(tmp_path: Path,
     service = subprocess.Popen(["sleep", "600"])
     pid_file = tmp_path / "pid"
     pid_file.write_text(str(service.pid))
-    probe = ProbeConfig("proc", ProbeKind.PROCESS, pid_file=str(pid_file), rise=1)
+    probe = ProcessProbe(name="proc", pid_file=str(pid_file), rise=1)
     try:
         async with (
             coordinating(Desk(interval_ns=20 * SECOND_NS), address) as desk,

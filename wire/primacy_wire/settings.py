@@ -26,6 +26,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 _FAULT = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"`(.+)` is missing")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_ANY_KEY = "..."
 _FAULTS_MAX = 50
 _NOTHING: Mapping[str, str] = types.MappingProxyType({})
 
@@ -84,6 +85,7 @@ def _convert(kind: type[T], document: Document, places: Mapping[Path, str], prob
             settings = msgspec.convert(document.value, kind, dec_hook=_custom)
         except msgspec.ValidationError as error:
             path, text = _fault(error)
+            path = _with_keys(kind, document.value, path)
             missing = _MISSING.fullmatch(text)
             if missing and dotted((*path, missing[1])) in removed:
                 raise ConfigError(problems) from error
@@ -111,6 +113,36 @@ def _fault(error: msgspec.ValidationError) -> tuple[Path, str]:
     if text.startswith("Object missing required field"):
         return path, text.removeprefix("Object missing required field ") + " is missing"
     return path, text[:1].lower() + text[1:]
+
+
+def _with_keys(kind: type[msgspec.Struct], whole: Any, path: Path) -> Path:
+    """The path with real keys: of a mapping with free keys, msgspec says `...` instead of which."""
+    while _ANY_KEY in path:
+        place = path.index(_ANY_KEY)
+        mapping = whole
+        for step in path[:place]:
+            mapping = mapping[step]
+        keys = [key for key in list(mapping) if _is_at_fault(kind, whole, mapping, key, path[place:])]
+        if not keys:
+            return path[:place]
+        path = (*path[:place], keys[0], *path[place + 1 :])
+    return path
+
+
+def _is_at_fault(kind: type[msgspec.Struct], whole: Any, mapping: dict[str, Any], key: str, path_end: Path) -> bool:
+    """Whether the fault is still there when `mapping`, a part of `whole`, has this key alone."""
+    every = dict(mapping)
+    mapping.clear()
+    mapping[key] = every[key]
+    try:
+        msgspec.convert(whole, kind, dec_hook=_custom)
+    except msgspec.ValidationError as error:
+        found, _ = _fault(error)
+        return found[-len(path_end) :] == path_end
+    finally:
+        mapping.clear()
+        mapping.update(every)
+    return False
 
 
 def _remove(value: Any, path: Path) -> bool:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from primacy_wire.daemon import start_ticks
 
-from primacy_agent.config import ProbeConfig
+from primacy_agent.probe_config import ProcessProbe
 
 _LISTENING = "0A"
 """TCP state in /proc/net/tcp."""
 
 
-def find(probe: ProbeConfig) -> tuple[int, int] | None:
+def find(probe: ProcessProbe) -> tuple[int, int] | None:
     """(pid, start in ticks) of the process that the probe means, or None."""
     if probe.pid_file:
         pid, ticks = _from_pid_file(Path(probe.pid_file))

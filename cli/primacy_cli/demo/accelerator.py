@@ -41,6 +41,11 @@ class Accelerator:
         self._advance()
         return self._average / self.slots
 
+    @property
+    def in_flight(self) -> int:
+        """Predictions at work and in line."""
+        return self._inside
+
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a slot, then hold it for one prediction. Raises Overloaded."""

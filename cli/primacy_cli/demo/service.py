@@ -2,7 +2,7 @@
 
     POST /predict   {"inputs": [four numbers]} -> the share of each label, computed from the model file
     GET  /healthz   200, or 503 when the model file is not valid
-    GET  /metrics   requests, errors, seconds, utilisation and capacity in the Prometheus text format
+    GET  /metrics   requests, errors, seconds, utilisation, capacity and what is in flight, as Prometheus text
 
 Every answer has the header `Primacy-Region`.
 """
@@ -113,6 +113,7 @@ class Service:
             ("demo_request_seconds_count", "counter", "Predictions that were timed.", self._requests),
             ("demo_utilisation", "gauge", "Share of the slots in use, with those in line.", self._utilisation()),
             ("demo_capacity", "gauge", "Predictions per second that can be served.", self._accelerator.capacity),
+            ("demo_in_flight", "gauge", "Predictions at work and in line.", self._accelerator.in_flight),
         )
         lines = [
             f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {value:.10g}\n" for name, kind, text, value in rows

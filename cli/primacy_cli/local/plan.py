@@ -25,6 +25,16 @@ stableFor: 3s
 switchoverTimeout: 10s
 """
 PROBE = {"interval": "0.25s", "timeout": "0.2s", "rise": 2, "fall": 2}
+SERIES = {
+    "requests": "demo_requests_total",
+    "errors": "demo_request_errors_total",
+    "seconds_sum": "demo_request_seconds_sum",
+    "seconds_count": "demo_request_seconds_count",
+    "utilisation": "demo_utilisation",
+    "capacity": "demo_capacity",
+    "in_flight": "demo_in_flight",
+}
+"""What agents read on the demo service's metrics page."""
 COORDINATOR_GRPC, COORDINATOR_HTTP = 7400, 7480
 AGENT_GRPC, AGENT_HTTP, SERVICE_HTTP, REGION_HTTP = 7410, 7490, 7600, 7700
 """The first one's; each further one has the next."""
@@ -149,10 +159,17 @@ def _agent(
         "probes": [
             {"name": "process", "kind": "process", "pidFile": str(service.state_dir / PID_FILE), **PROBE},
             {"name": "healthz", "kind": "http", "url": f"http://{service.http}/healthz", **PROBE},
+            {
+                "name": "metrics",
+                "kind": "prometheus",
+                "url": f"http://{service.http}/metrics",
+                "series": dict(SERIES),
+                **PROBE,
+                "timeout": "0.5s",
+            },
         ],
         "peerInterval": PROBE["interval"],
         "peerTimeout": PROBE["timeout"],
-        "metricsUrl": f"http://{service.http}/metrics",
     }
 
 

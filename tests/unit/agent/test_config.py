@@ -45,7 +45,6 @@ def test_a_setting_on_the_command_line_needs_a_value(capsys: pytest.CaptureFixtu
     ("text", "problem"),
     [
         ("region: eu\nweigth: 3\n", "FILE:2: weigth: unknown key"),
-        ("region: eu\nprobes:\n - name: a\n   kind: tcp\n   adress: x:1\n", "FILE:5: probes[0].adress: unknown key"),
         ("region: eu\nprobes:\n - {name: a, kind: smoke}\n", "FILE:3: probes[0].kind: "),
         ("region: eu\nprobes:\n - name: a\n   kind: http\n   url: ftp://x\n", "FILE:5: probes[0].url: must be a URL"),
         ("region: eu\nprobes:\n - {name: a, kind: tcp, address: here}\n", "FILE:3: probes[0].address: 'here'"),

@@ -87,7 +87,10 @@ async def test_load_costs_time_and_shows_in_the_figures(file: Path) -> None:
     await predict(service)
     alone = loop.time() - began
     began = loop.time()
-    answers = await asyncio.gather(*(predict(service) for _ in range(60)))
+    asked = asyncio.gather(*(predict(service) for _ in range(60)))
+    await asyncio.sleep(0)
+    assert metric(await service.answer(b"GET", "/metrics", b""), "demo_in_flight") == 60
+    answers = await asked
     together = loop.time() - began
     assert {code for code, _ in answers} == {200}
     assert together > 5 * alone, "sixty at once wait for each other"
@@ -95,6 +98,7 @@ async def test_load_costs_time_and_shows_in_the_figures(file: Path) -> None:
     assert metric(page, "demo_requests_total") == metric(page, "demo_request_seconds_count") == 61
     assert metric(page, "demo_utilisation") > 0
     assert metric(page, "demo_capacity") == 200
+    assert metric(page, "demo_in_flight") == 0
     mean = metric(page, "demo_request_seconds_sum") / 61
     assert mean > alone
 

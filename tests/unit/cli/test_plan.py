@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from primacy_agent.config import load_config
+from primacy_cli.demo.model import ModelFile, make_model
+from primacy_cli.demo.service import Service
 from primacy_cli.local.places import AGENTS_MAX, REGIONS_MAX, places
-from primacy_cli.local.plan import DEMO_POLICY, ProcessPlan, make_plan
+from primacy_cli.local.plan import DEMO_POLICY, SERIES, ProcessPlan, make_plan
 from primacy_cli.local.ports import HOST, Ports
 from primacy_wire.policy_file import policy_from_text
 
@@ -40,12 +42,21 @@ def test_agents_settings_are_what_agents_take(tmp_path: Path) -> None:
             assert config.coordinators == [plan.coordinator.grpc]
             assert (config.grpc.address, config.http.address) == (agent.grpc, agent.http)
             assert config.endpoint == region.endpoint
-            assert config.metrics_url == f"http://{service.http}/metrics"
             assert [probe.target for probe in config.probes] == [
                 str(service.state_dir / "pid"),
                 f"http://{service.http}/healthz",
+                f"http://{service.http}/metrics",
             ]
-            assert all((probe.interval.seconds, probe.timeout.seconds) == (0.25, 0.2) for probe in config.probes)
+            assert all(probe.interval.seconds == 0.25 for probe in config.probes)
+            assert [probe.timeout.seconds for probe in config.probes] == [0.2, 0.2, 0.5]
+            assert [probe.is_advisory for probe in config.probes] == [False, False, True]
+
+
+async def test_agents_read_what_the_service_shows(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_bytes(make_model())
+    page = await Service("eu", ModelFile(tmp_path / "model.json"), 80).answer(b"GET", "/metrics", b"")
+    shown = {line.split()[0] for line in page.body.decode().splitlines() if not line.startswith("#")}
+    assert set(SERIES.values()) == shown
 
 
 def settings_of(agent: ProcessPlan) -> str:
