@@ -20,6 +20,8 @@ from primacy_wire.messages import (
     FromAgent,
     Frozen,
     Hello,
+    HookRan,
+    Lag,
     Lineage,
     Load,
     PeerSight,
@@ -42,6 +44,10 @@ _STATES = {int(state): state for state in ServiceState}
 _TRAFFIC_CLASSES = frozenset(routing_pb2.TrafficClass.values()) - {0}
 _STRATEGIES = frozenset(routing_pb2.RoutingStrategy.values()) - {0}
 _UNMEASURED = Load()
+_LAG_UNMEASURED = Lag()
+HOOKS = frozenset({"on_promote", "on_demote"})
+OUTCOMES = frozenset({"succeeded", "failed", "timed out", "not started"})
+HOOK_OUTPUT_LENGTH_MAX = 8_192
 
 
 def from_agent_to_proto(message: FromAgent) -> agent_service_pb2.SessionRequest:
@@ -51,8 +57,11 @@ def from_agent_to_proto(message: FromAgent) -> agent_service_pb2.SessionRequest:
             return _Request(report=_report_to_proto(message))
         case Hello():
             return _Request(hello=_hello_to_proto(message))
-        case Accept(incarnation, epoch):
-            return _Request(accept=agent_service_pb2.Accept(incarnation=incarnation, epoch=epoch))
+        case Accept(incarnation, epoch, promoting):
+            accept = agent_service_pb2.Accept(incarnation=incarnation, epoch=epoch, promoting=promoting)
+            return _Request(accept=accept)
+        case HookRan():
+            return _Request(hook_ran=_hook_ran_to_proto(message))
         case Refuse(incarnation, epoch, reason):
             refuse = agent_service_pb2.Refuse(incarnation=incarnation, epoch=epoch, reason=reason)
             return _Request(refuse=refuse)
@@ -67,6 +76,18 @@ def from_agent_to_proto(message: FromAgent) -> agent_service_pb2.SessionRequest:
                 incarnation=incarnation, epoch=epoch, freeze_id=freeze_id, position=position
             )
             return _Request(frozen=frozen)
+
+
+def _hook_ran_to_proto(ran: HookRan) -> agent_service_pb2.HookRan:
+    return agent_service_pb2.HookRan(
+        incarnation=ran.incarnation,
+        epoch=ran.epoch,
+        hook=ran.hook,
+        exit_code=ran.exit_code,
+        outcome=ran.outcome,
+        output=ran.output,
+        length_ns=ran.length_ns,
+    )
 
 
 def _hello_to_proto(hello: Hello) -> agent_service_pb2.Hello:
@@ -94,7 +115,7 @@ def _hello_to_proto(hello: Hello) -> agent_service_pb2.Hello:
 
 
 def _report_to_proto(report: Report) -> agent_service_pb2.Report:
-    health, load = report.health, report.load
+    health, load, lag = report.health, report.load, report.lag
     return agent_service_pb2.Report(
         incarnation=report.incarnation,
         number=report.number,
@@ -126,6 +147,10 @@ def _report_to_proto(report: Report) -> agent_service_pb2.Report:
         ],
         routed=[route_count_to_proto(count) for count in report.routed],
         detail=report.detail,
+        lag_age_ns=lag.age_ns if lag.age_ns >= 0 else None,
+        lag_entries=lag.entries if lag.entries >= 0 else None,
+        lag_bytes=lag.bytes if lag.bytes >= 0 else None,
+        wall_ns=report.wall_ns,
     )
 
 
@@ -137,6 +162,7 @@ def load_to_proto(load: Load) -> agent_pb2.Load:
         latency_ns=load.latency_ns if load.latency_ns >= 0 else None,
         utilisation=load.utilisation if load.utilisation >= 0 else None,
         capacity=load.capacity if load.capacity >= 0 else None,
+        in_flight=load.in_flight if load.in_flight >= 0 else None,
     )
 
 
@@ -162,7 +188,7 @@ def from_agent_from_proto(request: agent_service_pb2.SessionRequest) -> FromAgen
         case "accept":
             accept = request.accept
             _check_word(kind, accept.incarnation, accept.epoch)
-            return Accept(accept.incarnation, accept.epoch)
+            return Accept(accept.incarnation, accept.epoch, accept.promoting)
         case "refuse":
             refuse = request.refuse
             _check_word(kind, refuse.incarnation, refuse.epoch, refuse.reason)
@@ -179,8 +205,32 @@ def from_agent_from_proto(request: agent_service_pb2.SessionRequest) -> FromAgen
             frozen = request.frozen
             _check_word(kind, frozen.incarnation, frozen.epoch, frozen.freeze_id, frozen.position)
             return Frozen(frozen.incarnation, frozen.epoch, frozen.freeze_id, frozen.position)
+        case "hook_ran":
+            return _hook_ran_from_proto(request.hook_ran)
         case _:
             raise InvalidRequest(BadField("message", "must be set: is the agent newer than this coordinator?"))
+
+
+def _hook_ran_from_proto(proto: agent_service_pb2.HookRan) -> HookRan:
+    checks = Checks("hookRan")
+    checks.text("incarnation", proto.incarnation, required=True)
+    checks.count("epoch", proto.epoch, least=1)
+    checks.count("lengthNs", proto.length_ns)
+    if proto.hook not in HOOKS:
+        checks.refuse("hook", f"must be one of {', '.join(sorted(HOOKS))}")
+    if proto.outcome not in OUTCOMES:
+        checks.refuse("outcome", f"must be one of {', '.join(sorted(OUTCOMES))}")
+    checks.finish()
+    # A longer output is cut, not refused: history is better off with a part of it.
+    return HookRan(
+        proto.incarnation,
+        proto.epoch,
+        proto.hook,
+        proto.exit_code,
+        proto.outcome,
+        proto.output[-HOOK_OUTPUT_LENGTH_MAX:],
+        proto.length_ns,
+    )
 
 
 def _check_word(kind: str, incarnation: str, epoch: int, text: str = "", position: int = 0) -> None:
@@ -266,6 +316,8 @@ def _report_from_proto(proto: agent_service_pb2.Report) -> Report:
         _load_from_proto(proto.load) if proto.HasField("load") else _UNMEASURED,
         tuple([_sight_from_proto(sight) for sight in proto.sights]),
         tuple([_route_count_from_proto(count) for count in proto.routed]),
+        _lag_from_proto(proto),
+        proto.wall_ns,
         proto.detail if proto.HasField("detail") else None,
     )
     if not _is_sound(report):
@@ -284,6 +336,18 @@ def _load_from_proto(proto: agent_pb2.Load) -> Load:
         proto.latency_ns if has("latency_ns") else -1,
         proto.utilisation if has("utilisation") else -1.0,
         proto.capacity if has("capacity") else -1.0,
+        proto.in_flight if has("in_flight") else -1.0,
+    )
+
+
+def _lag_from_proto(proto: agent_service_pb2.Report) -> Lag:
+    has = proto.HasField
+    if not (has("lag_age_ns") or has("lag_entries") or has("lag_bytes")):
+        return _LAG_UNMEASURED
+    return Lag(
+        proto.lag_age_ns if has("lag_age_ns") else -1,
+        proto.lag_entries if has("lag_entries") else -1,
+        proto.lag_bytes if has("lag_bytes") else -1,
     )
 
 
@@ -309,6 +373,8 @@ def _is_sound(report: Report) -> bool:
         and report.membership_version >= 0
         and report.released_epoch >= 0
         and report.answered >= 0
+        and report.wall_ns >= 0
+        and min(report.lag.age_ns, report.lag.entries, report.lag.bytes) >= -1
         and 0 <= report.health.healthy <= report.health.total
         and all(sight.region != "" and sight.rtt_ns >= -1 and sight.age_ns >= 0 for sight in report.sights)
         and all(
@@ -326,12 +392,14 @@ def _is_sound_load(proto: agent_pb2.Load, load: Load) -> bool:
         and load.latency_ns >= -1
         and -1.0 <= load.utilisation < INFINITY
         and -1.0 <= load.capacity < INFINITY
+        and -1.0 <= load.in_flight < INFINITY
         and not (
             (load.request_rate < 0 and proto.HasField("request_rate"))
             or (load.error_rate < 0 and proto.HasField("error_rate"))
             or (load.latency_ns < 0 and proto.HasField("latency_ns"))
             or (load.utilisation < 0 and proto.HasField("utilisation"))
             or (load.capacity < 0 and proto.HasField("capacity"))
+            or (load.in_flight < 0 and proto.HasField("in_flight"))
         )
     )
 
@@ -353,6 +421,13 @@ def _bad_report_fields(proto: agent_service_pb2.Report) -> list[BadField]:
         checks.refuse("health.state", f"must be a known state, got {proto.health.state}")
     if not 0 <= proto.health.healthy <= proto.health.total:
         checks.refuse("health.healthy", f"must be 0 to the total of {proto.health.total}")
+    checks.count("wallNs", proto.wall_ns)
+    if proto.HasField("lag_age_ns"):
+        checks.count("lagAgeNs", proto.lag_age_ns)
+    if proto.HasField("lag_entries"):
+        checks.count("lagEntries", proto.lag_entries)
+    if proto.HasField("lag_bytes"):
+        checks.count("lagBytes", proto.lag_bytes)
     _check_load(checks, proto.load)
     for index, sight in enumerate(proto.sights):
         checks.text(f"sights[{index}].region", sight.region, required=True)
@@ -379,3 +454,5 @@ def _check_load(checks: Checks, load: agent_pb2.Load) -> None:
         checks.number("load.utilisation", load.utilisation)
     if load.HasField("capacity"):
         checks.number("load.capacity", load.capacity)
+    if load.HasField("in_flight"):
+        checks.number("load.inFlight", load.in_flight)

@@ -8,7 +8,15 @@ from collections.abc import Callable
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 
 from primacy_coordinator.core.health import lost_after_ns
-from primacy_coordinator.core.model import TTL_NS_MAX, TTL_NS_MIN, Policy, margin_up
+from primacy_coordinator.core.model import (
+    TTL_NS_MAX,
+    TTL_NS_MIN,
+    ApprovalAction,
+    Failback,
+    Limits,
+    Policy,
+    margin_up,
+)
 
 DRIFT_PPM_MAX = 100_000
 REPORT_INTERVAL_NS_MIN = 50 * MILLISECOND_NS
@@ -47,6 +55,14 @@ def check_policy(policy: Policy) -> Problems:
         ("firstWait", policy.first_wait_ns, 0),
         ("stableFor", policy.stable_for_ns, 0),
         ("switchoverTimeout", policy.switchover_timeout_ns, 100 * MILLISECOND_NS),
+        ("approvalTimeout", policy.approval_timeout_ns, SECOND_NS),
+        ("holdDown", policy.hold_down_ns, 0),
+        ("coolDown", policy.cool_down_ns, 0),
+        ("flapHalfLife", policy.flap_half_life_ns, SECOND_NS),
+        ("doubtMax", policy.doubt_max_ns, 0),
+        ("failbackAfter", policy.failback_after_ns, 0),
+        ("drainTime", policy.drain_time_ns, 0),
+        ("slowStart", policy.slow_start_ns, 0),
     ):
         need(least_ns <= length_ns <= LENGTH_NS_MAX, path, f"must be from {least_ns / 1e9:g}s to 24h")
     need(
@@ -55,9 +71,29 @@ def check_policy(policy: Policy) -> Problems:
         "must be from 0 to 1",
     )
     need(1 <= policy.agents_healthy_min <= 1000, "minHealthyAgents", "must be from 1 to 1000")
+    _check_damping(need, policy)
     _check_shares(need, "regionWeights", policy.region_weights)
     _check_shares(need, "clientTraffic", policy.client_traffic)
     return tuple(found)
+
+
+def _check_damping(need: Callable[[bool, str, str], None], policy: Policy) -> None:
+    need(math.isfinite(policy.flap_limit) and policy.flap_limit > 1, "flapLimit", "must be above 1: one fall is none")
+    need(0 <= policy.undrained_regions_min <= 1000, "minUndrainedRegions", "must be from 0 to 1000")
+    need(0 < policy.weight_slew <= 1, "weightSlew", "must be above 0, and at most 1")
+    need(0 <= policy.weight_hysteresis <= 0.5, "weightHysteresis", "must be from 0 to 0.5")
+    need(1 <= policy.overprovisioning <= 100, "overprovisioning", "must be from 1 to 100")
+    need(
+        policy.failback is not Failback.AUTO or policy.failback_after_ns >= policy.hold_down_ns,
+        "failbackAfter",
+        f"must be at least holdDown ({policy.hold_down_ns / 1e9:g}s) with failback AUTO: the lease would go back to a "
+        "region that is still held down",
+    )
+    need(
+        policy.approval_action is not ApprovalAction.MOVE or policy.max_loss != Limits(),
+        "approvalAction",
+        "MOVE needs maxLoss: without it no failover awaits approval",
+    )
 
 
 def _check_shares(need: Callable[[bool, str, str], None], path: str, shares: tuple[tuple[str, float], ...]) -> None:
@@ -76,3 +112,19 @@ def worst_case_failover_ns(policy: Policy) -> tuple[tuple[str, int], ...]:
     detection_ns = lost_after_ns(policy.report_interval_ns)
     wait = ("leaseTtl·(1+driftBound)", lease_ns) if lease_ns >= detection_ns else ("detection", detection_ns)
     return (("reportInterval", policy.report_interval_ns), wait, ("grace", policy.grace_ns))
+
+
+def unbounded_waits(policy: Policy) -> tuple[str, ...]:
+    """What may add to the worst case, in words."""
+    found = [
+        f"self-doubt, when most agents are lost at once: at most doubtMax ({policy.doubt_max_ns / 1e9:g}s)",
+        "the brake over groups, while several others fail over for a reason that peers do not confirm",
+        "a pause, until it ends or is lifted",
+        "on_promote, as long as the new region's hook runs (promoteTimeout in the agent's settings)",
+    ]
+    if policy.max_loss != Limits():
+        what = f"at most approvalTimeout ({policy.approval_timeout_ns / 1e9:g}s)"
+        if policy.approval_action is ApprovalAction.WAIT:
+            what = "until an operator decides"
+        found.append(f"the wait for approval, when more than maxLoss may be lost: {what}")
+    return tuple(found)

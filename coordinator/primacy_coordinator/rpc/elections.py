@@ -12,16 +12,23 @@ from primacy_wire.errors import NotFound
 from primacy_wire.instant import Now
 
 from primacy_coordinator.core.effects import Topic
-from primacy_coordinator.core.events import MoveActive
+from primacy_coordinator.core.events import (
+    ApproveFailover,
+    CancelFailover,
+    MoveActive,
+    PauseElection,
+    ResumeElection,
+)
 from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import DONE_STATES, FailoverRecord
-from primacy_coordinator.core.views import ExplanationView, LeaseView, MovePlan
+from primacy_coordinator.core.views import ExplanationView, LeaseView, MovePlan, OverrideView
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields, group_name
 from primacy_coordinator.rpc.lengths import render_instant, render_length
 from primacy_coordinator.rpc.pages import Page
 from primacy_coordinator.rpc.regions import REGION_ADVICE
 from primacy_coordinator.rpc.render_election import render_candidate, render_failover
+from primacy_coordinator.rpc.render_override import render_override, render_price
 
 
 class ElectionService(ElectionServiceServicer):
@@ -83,7 +90,10 @@ class ElectionService(ElectionServiceServicer):
         if request.wait and not request.validate_only:
             record = await self._ended(request.group, record)
         return pb.FailoverResponse(
-            failover=render_failover(record), steps=plan.steps, longest_wait=render_length(plan.wait_ns)
+            failover=render_failover(record),
+            steps=plan.steps,
+            longest_wait=render_length(plan.wait_ns),
+            price=render_price(record.price) if record.price is not None else None,
         )
 
     async def _ended(self, group: str, begun: FailoverRecord) -> FailoverRecord:
@@ -96,6 +106,41 @@ class ElectionService(ElectionServiceServicer):
                 if record.state in DONE_STATES:
                     return record
         raise NotFound("failover", begun.id, "it is not kept any more")
+
+    async def ApproveFailover(self, request: pb.ApproveFailoverRequest, context: Context) -> pb.ApproveFailoverResponse:
+        failover_id, reason, owner = _named(request)
+        record = await self._calls.command(
+            request.group, lambda number: ApproveFailover(number, failover_id, owner, reason)
+        )
+        assert isinstance(record, FailoverRecord)
+        return pb.ApproveFailoverResponse(failover=render_failover(record))
+
+    async def CancelFailover(self, request: pb.CancelFailoverRequest, context: Context) -> pb.CancelFailoverResponse:
+        failover_id, reason, owner = _named(request)
+        record = await self._calls.command(
+            request.group, lambda number: CancelFailover(number, failover_id, owner, reason)
+        )
+        assert isinstance(record, FailoverRecord)
+        return pb.CancelFailoverResponse(failover=render_failover(record))
+
+    async def PauseElection(self, request: pb.PauseElectionRequest, context: Context) -> pb.PauseElectionResponse:
+        fields = Fields()
+        reason, owner, expire_wall_ns = fields.override(request, request.reason, request.owner)
+        fields.check()
+        view = await self._calls.command(
+            request.group,
+            lambda number: PauseElection(number, reason, owner, expire_wall_ns, request.validate_only),
+        )
+        assert isinstance(view, OverrideView)
+        return pb.PauseElectionResponse(pause=render_override(view))
+
+    async def ResumeElection(self, request: pb.ResumeElectionRequest, context: Context) -> pb.ResumeElectionResponse:
+        fields = Fields()
+        owner = fields.text("owner", request.owner)
+        fields.check()
+        view = await self._calls.command(request.group, lambda number: ResumeElection(number, owner))
+        assert isinstance(view, OverrideView)
+        return pb.ResumeElectionResponse(pause=render_override(view))
 
     async def GetFailover(self, request: pb.GetFailoverRequest, context: Context) -> pb.GetFailoverResponse:
         return pb.GetFailoverResponse(failover=render_failover(await self._failover(request.group, "id", request.id)))
@@ -153,6 +198,17 @@ class ElectionService(ElectionServiceServicer):
             active_region=record.from_region,
             would_move=True,
         )
+
+
+def _named(request: pb.ApproveFailoverRequest | pb.CancelFailoverRequest) -> tuple[str, str, str]:
+    """(id, reason, owner) of a word about one move."""
+    fields = Fields()
+    if not request.id:
+        fields.add("id", "REQUIRED", "must be the id of a failover, as `primacy history` shows it")
+    reason = fields.text("reason", request.reason)
+    owner = fields.text("owner", request.owner)
+    fields.check()
+    return request.id, reason, owner
 
 
 def _lease(machine: Group, now: Now) -> tuple[LeaseView, Now]:

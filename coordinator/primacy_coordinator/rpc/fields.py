@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -51,6 +52,17 @@ class Fields:
         if len(value) > TEXT_LENGTH_MAX:
             self.add(path, "TOO_LONG", f"must be at most {TEXT_LENGTH_MAX} characters")
         return value
+
+    def override(self, request: Message, reason: str, owner: str) -> tuple[str, str, int | None]:
+        """(reason, owner, wall_ns at which it ends, or None) of an override."""
+        self.text("reason", reason)
+        self.text("owner", owner)
+        if not reason.strip():
+            self.add("reason", "REQUIRED", "must say why: whoever is paged next reads it")
+        if not request.HasField("expire_time"):
+            return reason, owner, None
+        at: Any = getattr(request, "expire_time")  # noqa: B009 -- messages of four kinds have it
+        return reason, owner, int(at.seconds) * 1_000_000_000 + int(at.nanos)
 
     def number(self, path: str, value: float, low: float = 0.0, high: float = math.inf) -> float:
         """A finite number from `low` to `high`, ends included."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from primacy.v1 import policy_pb2, routing_pb2
 from primacy.v1 import policy_service_pb2 as pb
@@ -11,21 +11,34 @@ from primacy_wire.reflection import json_name
 
 from primacy_coordinator.core.events import SetPolicy
 from primacy_coordinator.core.model import (
+    ApprovalAction,
     ElectionStrategy,
     Failback,
     FailsafeMode,
+    Limits,
     Policy,
     PolicyRecord,
     Registration,
     RoutingStrategy,
 )
-from primacy_coordinator.core.policy import check_policy
+from primacy_coordinator.core.policy import check_policy, unbounded_waits, worst_case_failover_ns
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields
 from primacy_coordinator.rpc.lengths import render_length
 
 PPM = 1_000_000
 DRIFT_MAX = 0.1
+LENGTHS = (
+    "approval_timeout",
+    "hold_down",
+    "cool_down",
+    "flap_half_life",
+    "doubt_max",
+    "failback_after",
+    "drain_time",
+    "slow_start",
+)
+"""Fields of the policy that are lengths of time, named in the core with `_ns`."""
 
 
 def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Policy:
@@ -49,7 +62,7 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
     failsafe = fields.known(f"{path}.failsafe", message.failsafe, FailsafeMode)
     drift_ppm, panic, agents_min = base.drift_ppm, base.panic_threshold, base.agents_healthy_min
     if message.HasField("drift_bound"):
-        drift = fields.number(f"{path}.driftBound", message.drift_bound, 1 / PPM, DRIFT_MAX)
+        drift = fields.number(f"{path}.driftBound", message.drift_bound, 0, DRIFT_MAX)
         drift_ppm = round(drift * PPM) if 0 <= drift <= DRIFT_MAX else 0
     if message.HasField("panic_threshold"):
         panic = fields.number(f"{path}.panicThreshold", message.panic_threshold, 0, 1)
@@ -63,6 +76,25 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
     first_wait_ns = length("first_wait", base.first_wait_ns)
     stable_for_ns = length("stable_for", base.stable_for_ns)
     switchover_timeout_ns = length("switchover_timeout", base.switchover_timeout_ns)
+    approval_action = fields.known(f"{path}.approvalAction", message.approval_action, ApprovalAction)
+    numbers = {
+        "flap_limit": (base.flap_limit, 1.0, 1e6),
+        "weight_slew": (base.weight_slew, 1e-6, 1.0),
+        "weight_hysteresis": (base.weight_hysteresis, 0.0, 0.5),
+        "overprovisioning": (base.overprovisioning, 1.0, 100.0),
+    }
+    found = {name: otherwise for name, (otherwise, _, _) in numbers.items()}
+    for name, (_, low, high) in numbers.items():
+        if given.HasField(name):
+            found[name] = fields.number(f"{path}.{json_name(name)}", getattr(given, name), low, high)
+    undrained_min = base.undrained_regions_min
+    if message.HasField("min_undrained_regions"):
+        undrained_min = message.min_undrained_regions
+        if undrained_min < 0:
+            fields.add(f"{path}.minUndrainedRegions", "OUT_OF_RANGE", "must be 0 or more")
+    lengths = {name: length(name, getattr(base, f"{name}_ns")) for name in LENGTHS}
+    max_lag = _parse_limits(fields, f"{path}.maxLag", message, "max_lag", base.max_lag)
+    max_loss = _parse_limits(fields, f"{path}.maxLoss", message, "max_loss", base.max_loss)
     region_weights = fields.shares(f"{path}.regionWeights", message.region_weights)
     client_traffic = fields.shares(f"{path}.clientTraffic", message.client_traffic)
     fields.check()
@@ -83,11 +115,63 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
         failsafe=FailsafeMode(failsafe or base.failsafe),
         region_weights=region_weights,
         client_traffic=client_traffic,
+        max_lag=max_lag,
+        max_loss=max_loss,
+        approval_timeout_ns=lengths["approval_timeout"],
+        approval_action=ApprovalAction(approval_action or base.approval_action),
+        hold_down_ns=lengths["hold_down"],
+        cool_down_ns=lengths["cool_down"],
+        flap_half_life_ns=lengths["flap_half_life"],
+        flap_limit=found["flap_limit"],
+        doubt_max_ns=lengths["doubt_max"],
+        failback_after_ns=lengths["failback_after"],
+        undrained_regions_min=undrained_min,
+        drain_time_ns=lengths["drain_time"],
+        slow_start_ns=lengths["slow_start"],
+        weight_slew=found["weight_slew"],
+        weight_hysteresis=found["weight_hysteresis"],
+        overprovisioning=found["overprovisioning"],
     )
     for field, advice in check_policy(policy):
         fields.add(f"{path}.{field}", "POLICY", advice)
     fields.check()
     return policy
+
+
+def _parse_limits(
+    fields: Fields, path: str, message: policy_pb2.Policy, name: Literal["max_lag", "max_loss"], otherwise: Limits
+) -> Limits:
+    """Bounds: what is not set within them has none."""
+    if not message.HasField(name):
+        return otherwise
+    limits: policy_pb2.Limits = getattr(message, name)
+    for part in ("entries", "bytes"):
+        if limits.HasField(part) and getattr(limits, part) < 0:
+            fields.add(f"{path}.{part}", "OUT_OF_RANGE", "must be 0 or more")
+    return Limits(
+        fields.length(f"{path}.age", limits.age) if limits.HasField("age") else -1,
+        limits.entries if limits.HasField("entries") else -1,
+        limits.bytes if limits.HasField("bytes") else -1,
+    )
+
+
+def _render_limits(limits: Limits) -> policy_pb2.Limits:
+    rendered = policy_pb2.Limits(
+        entries=limits.entries if limits.entries >= 0 else None, bytes=limits.bytes if limits.bytes >= 0 else None
+    )
+    if limits.age_ns >= 0:
+        rendered.age.CopyFrom(render_length(limits.age_ns))
+    return rendered
+
+
+def render_worst_case(policy: Policy) -> pb.WorstCase:
+    """The longest failover that follows from a policy."""
+    terms = worst_case_failover_ns(policy)
+    return pb.WorstCase(
+        terms=[pb.FailoverTerm(name=name, duration=render_length(length_ns)) for name, length_ns in terms],
+        total=render_length(sum(length_ns for _, length_ns in terms)),
+        unbounded=unbounded_waits(policy),
+    )
 
 
 def render_policy(record: PolicyRecord) -> policy_pb2.Policy:
@@ -110,6 +194,22 @@ def render_policy(record: PolicyRecord) -> policy_pb2.Policy:
         failsafe=policy_pb2.FailsafeMode.ValueType(policy.failsafe),
         region_weights=dict(policy.region_weights),
         client_traffic=dict(policy.client_traffic),
+        max_lag=_render_limits(policy.max_lag),
+        max_loss=_render_limits(policy.max_loss),
+        approval_timeout=render_length(policy.approval_timeout_ns),
+        approval_action=policy_pb2.ApprovalAction.ValueType(policy.approval_action),
+        hold_down=render_length(policy.hold_down_ns),
+        cool_down=render_length(policy.cool_down_ns),
+        flap_half_life=render_length(policy.flap_half_life_ns),
+        flap_limit=policy.flap_limit,
+        doubt_max=render_length(policy.doubt_max_ns),
+        failback_after=render_length(policy.failback_after_ns),
+        min_undrained_regions=policy.undrained_regions_min,
+        drain_time=render_length(policy.drain_time_ns),
+        slow_start=render_length(policy.slow_start_ns),
+        weight_slew=policy.weight_slew,
+        weight_hysteresis=policy.weight_hysteresis,
+        overprovisioning=policy.overprovisioning,
         etag=str(record.version),
     )
 
@@ -120,7 +220,7 @@ class PolicyService(PolicyServiceServicer):
 
     async def GetPolicy(self, request: pb.GetPolicyRequest, context: Context) -> pb.GetPolicyResponse:
         record = await self._calls.read(request.group, lambda machine, _: machine.policy_record)
-        return pb.GetPolicyResponse(policy=render_policy(record))
+        return pb.GetPolicyResponse(policy=render_policy(record), worst_case=render_worst_case(record.policy))
 
     async def SetPolicy(self, request: pb.SetPolicyRequest, context: Context) -> pb.SetPolicyResponse:
         fields = Fields()
@@ -132,4 +232,4 @@ class PolicyService(PolicyServiceServicer):
             lambda number: SetPolicy(number, policy, request.policy.etag, request.validate_only, owner),
         )
         assert isinstance(record, PolicyRecord)
-        return pb.SetPolicyResponse(policy=render_policy(record))
+        return pb.SetPolicyResponse(policy=render_policy(record), worst_case=render_worst_case(record.policy))

@@ -5,9 +5,16 @@ from __future__ import annotations
 from primacy.v1 import election_pb2, group_service_pb2
 from primacy_wire.instant import Now
 
-from primacy_coordinator.core.model import CandidateResult, FailoverKind, FailoverPhase, FailoverRecord
+from primacy_coordinator.core.model import (
+    CandidateResult,
+    FailoverKind,
+    FailoverPhase,
+    FailoverRecord,
+    FailoverState,
+)
 from primacy_coordinator.core.views import LeaseView, RecoveryAgent, RecoveryPlan
 from primacy_coordinator.rpc.lengths import render_instant, render_length
+from primacy_coordinator.rpc.render_override import render_hook, render_price
 
 PENALTY = "penalty"
 """The score that says what soft rules cost."""
@@ -50,7 +57,13 @@ def render_failover(record: FailoverRecord) -> election_pb2.Failover:
         owner=record.owner,
         requested_region=record.requested_target,
         policy_version=record.policy_version,
+        price=render_price(record.price) if record.price is not None else None,
+        approved_by=record.approved_by,
+        hooks=[render_hook(run) for run in record.hooks],
+        override_rules=record.override_rules,
     )
+    if record.approval_until_wall_ns and record.state is FailoverState.AWAITING_APPROVAL:
+        failover.approval_expire_time.CopyFrom(render_instant(record.approval_until_wall_ns))
     if record.end_wall_ns:
         failover.end_time.CopyFrom(render_instant(record.end_wall_ns))
     if record.move in ASKED_FOR:
@@ -79,6 +92,7 @@ def render_candidate(result: CandidateResult) -> election_pb2.Candidate:
         soft=result.soft,
         penalty=scores.pop(PENALTY, 0.0),
         scores=scores,
+        price=render_price(result.price) if result.price is not None else None,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from primacy.v1 import agent_pb2, region_pb2
+from primacy.v1 import agent_pb2, override_pb2, region_pb2
 from primacy_wire.messages import Load
 
 from primacy_coordinator.core.model import RegionRecord
 from primacy_coordinator.core.views import AgentView, RegionView
 from primacy_coordinator.rpc.lengths import render_instant, render_length
+from primacy_coordinator.rpc.render_override import render_lag, render_override
 
 
 def render_record(record: RegionRecord) -> region_pb2.Region:
@@ -35,6 +36,11 @@ def render_region(view: RegionView) -> region_pb2.Region:
     region.active = view.active
     region.agents.extend(render_agent(agent) for agent in view.agents)
     region.load.CopyFrom(render_load(view.load))
+    region.drain_state = override_pb2.DrainState.ValueType(view.drain_state)
+    region.cordoned = view.cordoned
+    region.overrides.extend(render_override(override) for override in view.overrides)
+    region.lag.CopyFrom(render_lag(view.lag))
+    region.flap_penalty = round(view.penalty, 3)
     return region
 
 
@@ -56,6 +62,9 @@ def render_agent(view: AgentView) -> agent_pb2.RegionAgent:
     )
     if view.report_age_ns >= 0:
         agent.last_report_age.CopyFrom(render_length(view.report_age_ns))
+    agent.lag.CopyFrom(render_lag(view.lag))
+    if view.report_age_ns >= 0:
+        agent.clock_offset.CopyFrom(render_length(view.wall_offset_ns))
     if view.detail is not None:
         agent.detail.CopyFrom(view.detail)
     return agent
@@ -69,4 +78,5 @@ def render_load(load: Load) -> agent_pb2.Load:
         latency_ns=load.latency_ns if load.latency_ns >= 0 else None,
         utilisation=load.utilisation if load.utilisation >= 0 else None,
         capacity=load.capacity if load.capacity >= 0 else None,
+        in_flight=load.in_flight if load.in_flight >= 0 else None,
     )

@@ -14,12 +14,14 @@ from primacy_wire.instant import Now
 from primacy_wire.picker import Picker
 
 from primacy_coordinator.core.effects import Topic
+from primacy_coordinator.core.events import PinWeights, UnpinWeights
 from primacy_coordinator.core.geo import great_circle_km
 from primacy_coordinator.core.group import Group
-from primacy_coordinator.core.views import LeaseView, RegionView, WeightsView
+from primacy_coordinator.core.views import Causes, LeaseView, OverrideView, RegionView, WeightsView
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields, group_name
 from primacy_coordinator.rpc.regions import REGION_ADVICE
+from primacy_coordinator.rpc.render_override import render_override
 
 READ, WRITE = routing_pb2.TRAFFIC_CLASS_READ, routing_pb2.TRAFFIC_CLASS_WRITE
 AFFINITY_LENGTH_MAX = 1024
@@ -105,6 +107,28 @@ class RoutingService(RoutingServiceServicer):
             alternatives=picker.alternatives(region),
         )
 
+    async def PinWeights(self, request: pb.PinWeightsRequest, context: Context) -> pb.PinWeightsResponse:
+        fields = Fields()
+        client = fields.optional_name("clientRegion", request.client_region)
+        shares = fields.shares("weights", request.weights)
+        reason, owner, expire_wall_ns = fields.override(request, request.reason, request.owner)
+        fields.check()
+        view = await self._calls.command(
+            request.group,
+            lambda number: PinWeights(number, client, shares, reason, owner, expire_wall_ns, request.validate_only),
+        )
+        assert isinstance(view, OverrideView)
+        return pb.PinWeightsResponse(pin=render_override(view))
+
+    async def UnpinWeights(self, request: pb.UnpinWeightsRequest, context: Context) -> pb.UnpinWeightsResponse:
+        fields = Fields()
+        client = fields.optional_name("clientRegion", request.client_region)
+        owner = fields.text("owner", request.owner)
+        fields.check()
+        view = await self._calls.command(request.group, lambda number: UnpinWeights(number, client, owner))
+        assert isinstance(view, OverrideView)
+        return pb.UnpinWeightsResponse(pin=render_override(view))
+
     async def GetRoutingStats(self, request: pb.GetRoutingStatsRequest, context: Context) -> pb.GetRoutingStatsResponse:
         fields = Fields()
         client = fields.optional_name("clientRegion", request.client_region)
@@ -132,11 +156,20 @@ def render_rows(view: WeightsView, traffic_class: int, client: str = "") -> list
     rows = view.write if traffic_class == WRITE else view.read
     if client and all(name != client for name, _ in rows):
         raise NotFound("region", client, REGION_ADVICE)
+    causes = {} if traffic_class == WRITE else {name: dict(regions) for name, regions in view.causes}
     return [
-        routing_pb2.WeightsRow(client_region=name, weights=dict(shares))
+        routing_pb2.WeightsRow(
+            client_region=name,
+            weights=dict(shares),
+            causes={region: _render_causes(parts) for region, parts in causes.get(name, {}).items()},
+        )
         for name, shares in rows
         if client in ("", name)
     ]
+
+
+def _render_causes(parts: Causes) -> routing_pb2.ShareCauses:
+    return routing_pb2.ShareCauses(causes=[routing_pb2.Cause(name=name, share=share) for name, share in parts])
 
 
 def _asked(traffic_class: int, client_region: str) -> tuple[routing_pb2.TrafficClass.ValueType, str]:

@@ -22,6 +22,7 @@ from primacy_coordinator.rpc.lengths import render_instant, render_length
 from primacy_coordinator.rpc.pages import Page
 from primacy_coordinator.rpc.policies import render_policy
 from primacy_coordinator.rpc.render_election import render_failover, render_lease
+from primacy_coordinator.rpc.render_override import render_override
 from primacy_coordinator.rpc.render_region import render_region
 from primacy_coordinator.rpc.routes import READ, WRITE, render_rows
 from primacy_coordinator.store.api import EventFilter, StoredEvent
@@ -66,12 +67,21 @@ class StatusService(StatusServiceServicer):
             coordinator=self._coordinator(view),
             sights=[_render_sight(sight) for sight in view.sights],
             events=[_render_event(event) for event in events],
+            overrides=[render_override(override) for override in view.overrides],
         )
         if view.failover is not None:
             response.failover.CopyFrom(render_failover(view.failover))
         if view.doubt is not None:
             response.doubt.CopyFrom(_render_doubt(view.doubt))
+        if view.self_doubt is not None:
+            response.self_doubt.name = view.self_doubt.name
+            response.self_doubt.reason = view.self_doubt.reason
+            response.self_doubt.remaining.CopyFrom(render_length(view.self_doubt.remaining_ns))
         return response
+
+    async def ListOverrides(self, request: pb.ListOverridesRequest, context: Context) -> pb.ListOverridesResponse:
+        view, _ = await self._calls.read(request.group, _view)
+        return pb.ListOverridesResponse(overrides=[render_override(override) for override in view.overrides])
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         fields = Fields()
