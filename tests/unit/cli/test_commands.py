@@ -507,7 +507,7 @@ def test_lists_follow_pages_up_to_the_limit(words: tuple[str, ...], method: str,
     with Run(*words, "--limit", "450", "-o", "json") as running:
         sizes, tokens = [], []
         for count, token in ((200, "a"), (200, "b"), (50, "c")):
-            request = running.answer(method, kind[field](**{field: [item] * count}, next_page_token=token))  # type: ignore[arg-type]
+            request = running.answer(method, kind[field](**{field: [item] * count}, next_page_token=token))
             sizes.append(request.page_size)
             tokens.append(request.page_token)
         found = json.loads(running.result().stdout)

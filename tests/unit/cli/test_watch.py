@@ -1,0 +1,127 @@
+"""The group kept on one screen: what changes, what is stale, and what is back."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import grpc
+import pytest
+from primacy.v1 import election_pb2, override_pb2, region_pb2, status_service_pb2
+from primacy_cli.watching import PlainLines, Seen, screen
+from rich.console import Console
+
+from tests.unit.cli.calls import Run
+
+LEASE_S = 3
+
+
+def status(*events: int, active: str = "eu", health: str = "HEALTHY") -> status_service_pb2.GetStatusResponse:
+    found = status_service_pb2.GetStatusResponse(group="default", active_region=active)
+    found.lease.accepted_epoch = 4
+    found.lease.remaining.FromSeconds(LEASE_S)
+    found.regions.add(name="eu", status=region_pb2.RegionStatus.Value(f"REGION_STATUS_{health}"), active=True)
+    for number in sorted(events, reverse=True):
+        found.events.add(sequence=number, message=f"event number {number}")
+    return found
+
+
+def drawn(seen: Seen, now_s: float) -> str:
+    out = io.StringIO()
+    Console(file=out, width=200, color_system=None).print(screen(seen, now_s, "host:7400", 5, False))
+    return out.getvalue()
+
+
+def test_once_shows_the_screen_and_ends() -> None:
+    with Run("watch", "--once") as running:
+        running.answer("StatusService/GetStatus", status(1, 2))
+        result = running.result()
+    assert result.exit_code == 0
+    assert "eu, epoch 4, lease runs out in 3 s" in result.stdout and "event number 2" in result.stdout
+    with Run("watch", "--once", "-o", "json") as running:
+        running.answer("StatusService/GetStatus", status(1))
+        assert json.loads(running.result().stdout)["activeRegion"] == "eu"
+
+
+def test_nobody_there_at_the_start_is_exit_code_3() -> None:
+    with Run("watch") as running:
+        running.fail("StatusService/GetStatus", grpc.StatusCode.UNAVAILABLE, "connection refused")
+        assert running.result().exit_code == 3
+
+
+def test_lines_tell_what_is_new_and_when_it_is_stale_and_when_it_is_back() -> None:
+    with Run("watch", "--interval", "0.1") as running:
+        running.answer("StatusService/GetStatus", status(1, 2))
+        running.answer("StatusService/GetStatus", status(1, 2))
+        running.answer("StatusService/GetStatus", status(1, 2, 3, health="SUSPECT"))
+        running.fail("StatusService/GetStatus", grpc.StatusCode.UNAVAILABLE, "connection refused")
+        running.fail("StatusService/GetStatus", grpc.StatusCode.UNAVAILABLE, "connection refused")
+        running.answer("StatusService/GetStatus", status(1, 2, 3, 4, active="", health="DOWN"))
+        running.fail("StatusService/GetStatus", grpc.StatusCode.NOT_FOUND, "the group was deleted")
+        result = running.result()
+    assert result.exit_code == 1, "what does not come back ends it"
+    said = [line.partition("  ")[2] or line for line in result.stdout.splitlines()]
+    assert said == [
+        "event number 1",
+        "event number 2",
+        "eu is active at epoch 4; eu HEALTHY",
+        "event number 3",
+        "eu is active at epoch 4; eu SUSPECT",
+        "STALE: the coordinator at 127.0.0.1:7400 cannot be reached; what stands above is the last that is known",
+        "the coordinator at 127.0.0.1:7400 answers again",
+        "event number 4",
+        "no region is active; eu DOWN",
+    ]
+
+
+def test_json_is_one_document_for_each_look_that_was_answered() -> None:
+    with Run("watch", "--interval", "0.1", "-o", "json") as running:
+        running.answer("StatusService/GetStatus", status(1))
+        running.fail("StatusService/GetStatus", grpc.StatusCode.UNAVAILABLE, "connection refused")
+        running.answer("StatusService/GetStatus", status(1, 2))
+        running.fail("StatusService/GetStatus", grpc.StatusCode.NOT_FOUND, "the group was deleted")
+        result = running.result()
+    counts = [len(json.loads(line)["events"]) for line in result.stdout.splitlines()]
+    assert counts == [1, 2]
+    assert "stale" in result.stderr
+
+
+def test_another_journal_is_told_from_its_newest(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = PlainLines("host:7400", 2)
+    lines.looked(Seen(status(7, 8, 9), 0))
+    lines.looked(Seen(status(1, 2, 3), 1))
+    told = [line[-1] for line in capsys.readouterr().out.splitlines() if "event" in line]
+    assert told == ["8", "9", "2", "3"]
+
+
+def test_the_screen_counts_down_and_says_how_old_it_is() -> None:
+    found = status()
+    pause = found.overrides.add(kind=override_pb2.OVERRIDE_KIND_PAUSE, reason="rack move", owner="kim")
+    pause.remaining.FromSeconds(100)
+    seen = Seen(found, 50.0)
+    fresh = drawn(seen, 51.0)
+    assert "STALE" not in fresh and "host:7400" in fresh
+    assert "lease runs out in 2 s" in fresh and "1 min 39 s" in fresh
+    stale = drawn(seen.lost("nobody answers"), 50.0 + LEASE_S + 7)
+    assert "STALE: nobody answers. What follows was so 10 s ago." in stale
+    assert "lease may have run out" in stale and "1 min 30 s" in stale
+
+
+def test_a_state_line_names_moves_drains_and_doubts(capsys: pytest.CaptureFixture[str]) -> None:
+    found = status()
+    found.regions[0].drain_state, found.regions[0].cordoned = override_pb2.DRAIN_STATE_DRAINING, True
+    found.overrides.add(kind=override_pb2.OVERRIDE_KIND_DRAIN, region="eu")
+    found.failover.id, found.failover.to_region = "fo-1", "us"
+    found.failover.state = election_pb2.FAILOVER_STATE_AWAITING_APPROVAL
+    found.failover.price.capacity_short = 10
+    found.self_doubt.name, found.doubt.reason = "STALLED", "an older copy"
+    PlainLines("host:7400", 5).looked(Seen(found, 0))
+    (line,) = capsys.readouterr().out.splitlines()
+    for text in (
+        "move fo-1 to us is awaiting approval (loss not measured, 10 requests per second short)",
+        "eu HEALTHY+DRAINING+CORDONED",
+        "overrides: drain eu",
+        "self-doubt STALLED",
+        "doubt: an older copy",
+    ):
+        assert text in line, text
