@@ -94,7 +94,7 @@ def merge(probes: Iterable[Probe]) -> ServiceHealth:
     healthy = sum(all(p.state.healthy and not p.owed for p in group) for group in instances.values())
     down = sum(_is_down(group) for group in instances.values())
     reasons = [
-        f"{p.name}: {p.state.message or 'failing'}"
+        f"{p.name}: {p.state.message or (OWED if p.owed else 'failing')}"
         for group in instances.values()
         for p in group
         if p.state.healthy is False or (p.owed and _is_down(group))

@@ -16,7 +16,7 @@ from primacy_wire.clock import read_now
 from primacy_agent.core.mapping import Mapped, PageSample, Unusable, pick
 from primacy_agent.core.measuring import Readings, Sample, Window
 
-LINE_BYTES_MAX = 16 * 1024
+LINE_BYTES_MAX = 8 * 1024
 """Of a wanted line: the library's time grows with the square of a line's length."""
 WANTED_MAX = 10_000
 """Lines of one page that may be wanted."""
