@@ -77,7 +77,7 @@ def _plan_lines(session: Session, client: str, pin: Override) -> list[str]:
     rows = session.ask(RoutingServiceStub(session.channel).GetWeights, request).rows
     lines = []
     for row in rows:
-        names = sorted({*row.weights, *pin.weights})
+        names = sorted(name for name in {*row.weights, *pin.weights} if row.weights.get(name) or pin.weights.get(name))
         changes = [
             f"{name} {share(row.weights.get(name, 0.0))} → {share(pin.weights.get(name, 0.0))}" for name in names
         ]

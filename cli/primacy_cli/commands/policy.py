@@ -117,7 +117,9 @@ def _worst_case(worst: WorstCase) -> Renderable:
     return stack(
         "From the loss of the active region to a new lease, at worst, besides round trips:",
         table(("TERM", "AT MOST"), [*rows, ("together", length(worst.total))]),
-        lines(f"Without bound: {text}." for text in worst.unbounded) if worst.unbounded else None,
+        lines(["What may come on top of it:", *(f"  - {text}" for text in worst.unbounded)])
+        if worst.unbounded
+        else None,
     )
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from primacy.v1 import policy_pb2, policy_service_pb2
 from primacy_cli.failover_time import worst_case
-from primacy_coordinator.core.model import Policy
-from primacy_coordinator.core.policy import worst_case_failover_ns
+from primacy_coordinator.core.model import ApprovalAction, Limits, Policy
+from primacy_coordinator.core.policy import unbounded_waits, worst_case_failover_ns
+from primacy_wire.instant import SECOND_NS
 from primacy_wire.policy_file import policy_from_text
 
 from tests.unit.cli.calls import Run, bad, run
@@ -38,7 +39,7 @@ def test_the_coordinator_says_what_follows_from_a_file(tmp_path: Path) -> None:
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["leaseTtl·(1+driftBound)", "5.05", "s"] in rows
     assert ["together", "7.05", "s"] in rows
-    assert "Without bound: the wait for an approval." in result.stdout
+    assert "- the wait for an approval" in result.stdout
 
 
 def test_without_a_file_the_policy_in_force_is_told() -> None:
@@ -65,7 +66,7 @@ def test_offline_asks_nobody(tmp_path: Path) -> None:
     assert result.exit_code == 0
     found = json.loads(result.stdout)["worstCase"]
     assert found["total"] == "13.100s"
-    assert "approval" in found["unbounded"][0]
+    assert "approval" in found["unbounded"][-1]
     file.write_text("leaseTTL: 10s\n")
     result = run("policy", "check", str(file), "--offline")
     assert result.exit_code == 2
@@ -90,6 +91,22 @@ def test_the_file_and_the_coordinator_agree(ttl_ns: int, interval_ns: int, drift
 @pytest.mark.parametrize("text", ["{}", "stableFor: 5s\n"])
 def test_they_agree_on_defaults(text: str) -> None:
     assert terms(policy_from_text(text)) == worst_case_failover_ns(Policy())
+
+
+@pytest.mark.parametrize(
+    ("text", "core"),
+    [
+        ("{}", Policy()),
+        ("doubtMax: 2.5s\n", Policy(doubt_max_ns=5 * SECOND_NS // 2)),
+        ("maxLoss: {age: 1s}\n", Policy(max_loss=Limits(age_ns=SECOND_NS))),
+        (
+            "maxLoss: {entries: 0}\napprovalAction: move\n",
+            Policy(max_loss=Limits(entries=0), approval_action=ApprovalAction.MOVE),
+        ),
+    ],
+)
+def test_they_agree_on_what_may_come_on_top(text: str, core: Policy) -> None:
+    assert tuple(worst_case(policy_from_text(text)).unbounded) == unbounded_waits(core)
 
 
 def terms(policy: policy_pb2.Policy) -> tuple[tuple[str, int], ...]:
