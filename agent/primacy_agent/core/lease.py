@@ -331,6 +331,7 @@ class LeaseHolder:
             sights=sights,
             routed=routed,
             detail=detail,
+            wall_ns=now.wall_ns,
         )
 
     # ---- hearing

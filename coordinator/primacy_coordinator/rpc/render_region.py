@@ -63,7 +63,7 @@ def render_agent(view: AgentView) -> agent_pb2.RegionAgent:
     if view.report_age_ns >= 0:
         agent.last_report_age.CopyFrom(render_length(view.report_age_ns))
     agent.lag.CopyFrom(render_lag(view.lag))
-    if view.report_age_ns >= 0:
+    if view.wall_offset_ns:  # Never 0 when it was told: no two clocks agree to the nanosecond.
         agent.clock_offset.CopyFrom(render_length(view.wall_offset_ns))
     if view.detail is not None:
         agent.detail.CopyFrom(view.detail)
