@@ -164,6 +164,7 @@ class Group:
         found += overrides.deadlines(state)
         found += draining.deadlines(state, now_ns)
         found += selfdoubt.deadlines(state)
+        found += weighing.deadlines(state)
         if state.doubt is not None:
             found.append(lineage.end_ns(state, state.doubt))
         if state.directory_dirty:

@@ -6,6 +6,7 @@ from primacy_wire.instant import Now
 from primacy_wire.messages import Lag, Load, Phase, RouteCount, ServiceState
 
 from primacy_coordinator.core import authority, damping, observation, overrides, ranking
+from primacy_coordinator.core.causes import explain as explain_shares
 from primacy_coordinator.core.election import rank
 from primacy_coordinator.core.model import OverrideKind
 from primacy_coordinator.core.state import Agent, Region, State
@@ -50,6 +51,7 @@ def weights_view(state: State) -> WeightsView:
         write=result.write,
         panic=result.panic,
         reasons=result.reasons,
+        causes=explain_shares(state.weights.given, result.read) if state.weights.given is not None else (),
     )
 
 

@@ -15,7 +15,12 @@ What every read strategy obeys (I8):
 - SUSPECT keeps its share in full: the evidence is not enough yet, and moving twice costs more than waiting once. Its
   healthy share is not asked either, for an agent that has only lost its link counts as missing there.
 - DEGRADED and RECOVERING count by their healthy instances, so that a region on its way back is not handed all of its
-  traffic with its first instance.
+  traffic with its first instance. *Overprovisioning*: as long as its healthy share times that factor is at least 1, a
+  region counts in full, for its instances have that much room.
+- A region on its way back starts with a tenth and grows (*slow start*); one that is drained fades out, and then gets
+  nothing, whatever its health, unless it is not asked any more. With every region drained a row is all zero.
+- A *pin* is an operator's row for a client region. Drains win over it, and so does death: a pinned region that does not
+  serve leaves its share to the other pinned ones, or, when none of them serves, to the policy.
 
 From the figures to the rows in steps, each a function of plain values: who is usable, by how much each counts (every
 cause is a factor there), what the strategy makes of it for each client region, quanta. Shares are quantised to a
@@ -72,6 +77,10 @@ class RegionInput:
     healthy_share: float
     """Share of its instances that are healthy, 0 to 1."""
     load: Load
+    ramp: float = 1.0
+    """Slow start: the part of its reads that a region on its way back may have, 0 to 1."""
+    drain: float = 1.0
+    """The part of its reads that a drain leaves it, 0 to 1; 0: drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,9 @@ class WeightsInput:
     rtts: tuple[tuple[str, str, int], ...]
     """(client region, target region, ns), each pair once; a negative one counts as not measured."""
     panic_threshold: float
+    overprovisioning: float = 1.0
+    pins: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    """(client region, or empty for all others; (region, share))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +116,40 @@ def weigh(given: WeightsInput) -> WeightsResult:
     """The weights of both traffic classes."""
     regions = sorted(given.regions, key=lambda region: region.name)
     names = [region.name for region in regions]
-    serving = [region for region in regions if region.status in SERVES]
-    panic = bool(regions) and len(serving) / len(regions) < given.panic_threshold
-    usable = serving or [region for region in regions if region.status in MAYBE] or regions
-    counts = {region.name: 1.0 if panic else _count(region, given.strategy) for region in usable}
-    read = _read(given, names, regions, usable, counts)
+    serving = sum(region.status in SERVES for region in regions)
+    panic = bool(regions) and serving / len(regions) < given.panic_threshold
+    usable = usable_of(given)
+    counts = {region.name: region.drain * (1.0 if panic else _count(given, region)) for region in usable}
+    read = _pinned(given, names, _read(given, names, regions, usable, counts), {region.name for region in usable})
     write = _quantised(names, {given.active_region: 1.0} if given.active_region in names else {})
     reasons = tuple((region.name, _reason(given, region, usable, panic)) for region in regions)
     return WeightsResult(read, tuple((name, write) for name in names), panic, reasons)
 
 
-def _count(region: RegionInput, strategy: RoutingStrategy) -> float:
+def usable_of(given: WeightsInput) -> list[RegionInput]:
+    """Regions that may get reads, sorted: those that serve, else those that may, else all; never a drained one."""
+    open_ones = sorted((region for region in given.regions if region.drain > 0), key=lambda region: region.name)
+    serving = [region for region in open_ones if region.status in SERVES]
+    return serving or [region for region in open_ones if region.status in MAYBE] or open_ones
+
+
+def _count(given: WeightsInput, region: RegionInput) -> float:
     """By how much a region counts, 0 to 1: the product of everything that is known of its health."""
-    healthy = _unit(region.healthy_share) if region.status in PARTIAL else 1.0
-    return healthy * (1 - _unit(region.load.error_rate)) if strategy is RoutingStrategy.HEALTH else healthy
+    healthy = _unit(region.healthy_share * given.overprovisioning) if region.status in PARTIAL else 1.0
+    healthy *= _unit(region.ramp)
+    return healthy * (1 - _unit(region.load.error_rate)) if given.strategy is RoutingStrategy.HEALTH else healthy
+
+
+def _pinned(given: WeightsInput, names: list[str], read: Matrix, usable: set[str]) -> Matrix:
+    """The matrix with the rows that operators pinned, as far as the regions that they name can serve."""
+    if not given.pins:
+        return read
+    pins = dict(given.pins)
+    rows = []
+    for client, row in read:
+        pinned = {name: share for name, share in pins.get(client, pins.get("", ())) if name in usable}
+        rows.append((client, _quantised(names, pinned) if any(pinned.values()) else row))
+    return tuple(rows)
 
 
 def _unit(share: float) -> float:
@@ -133,7 +165,7 @@ def _read(
 ) -> Matrix:
     match given.strategy:
         case RoutingStrategy.ACTIVE_ONLY:
-            shares: Mapping[str, float] = {_followed(given, usable): 1.0}
+            shares: Mapping[str, float] = _following(given, usable)
         case RoutingStrategy.WEIGHTED:
             shares = {region.name: counts[region.name] * region.weight for region in usable}
         case RoutingStrategy.ROUND_ROBIN | RoutingStrategy.HEALTH:
@@ -147,6 +179,16 @@ def _read(
             assert_never(given.strategy)
     row = _row(names, shares, counts)
     return tuple((name, row) for name in names)
+
+
+def _following(given: WeightsInput, usable: list[RegionInput]) -> dict[str, float]:
+    """All to one region; while that one is drained, what it gives up goes to the next."""
+    followed = _followed(given, usable)
+    part = next((region.drain for region in usable if region.name == followed), 1.0)
+    others = [region for region in usable if region.name != followed]
+    if part >= 1 or not others:
+        return {followed: 1.0}
+    return {followed: part, _followed(given, others): 1 - part}
 
 
 def _followed(given: WeightsInput, usable: list[RegionInput]) -> str:
@@ -242,8 +284,14 @@ def _quantised(names: list[str], shares: Mapping[str, float]) -> Shares:
 def _reason(given: WeightsInput, region: RegionInput, usable: list[RegionInput], panic: bool) -> str:
     """Why a region gets what it gets, free of figures that change with every report."""
     status = region.status.name
+    if region.drain <= 0:
+        return "no reads: it is drained"
     if region not in usable:
         return f"no reads: {status}"
+    if region.drain < 1:
+        return f"{status}: its reads go away, for it is being drained"
+    if region.ramp < 1 and not panic:
+        return f"{status}: its reads grow again (slow start)"
     if given.strategy is RoutingStrategy.ACTIVE_ONLY:
         return _reason_to_follow(given, region, usable)
     if region.status not in SERVES:

@@ -24,7 +24,8 @@ from primacy_coordinator.core.model import (
     RegionRecord,
     VerdictRecord,
 )
-from primacy_coordinator.core.routing import WeightsResult
+from primacy_coordinator.core.routing import WeightsInput, WeightsResult
+from primacy_coordinator.core.shaping import Shaped
 
 Life = tuple[str, str]
 """(agent key, incarnation): one life of an agent. A release or a refusal speaks for one life only."""
@@ -201,6 +202,8 @@ class Weights:
     active_region: str
     active_epoch: int
     endpoints: tuple[tuple[str, str], ...] = ()
+    given: WeightsInput | None = None
+    """What they were computed from."""
 
 
 @dataclass(slots=True)
@@ -240,6 +243,14 @@ class State:
     batch_durable: int = 0
     weights_dirty: bool = True
     weights_due_ns: int = 0
+    weights_ns: int = 0
+    """When they were last computed."""
+    shaped: Shaped = Shaped()
+    """The read rows on their way to what is wanted."""
+    ramped: bool = False
+    """Something moves the weights on with time: a slow start, a drain, the slew."""
+    pins_dead: frozenset[tuple[str, str]] = frozenset()
+    """(client region, pinned region that does not serve) that the journal knows of."""
     directory_dirty: bool = False
     directory_due_ns: int = 0
     wake_ns: int = 0

@@ -1,20 +1,30 @@
-"""When weights are computed, and who is told. What they are is decided in `routing`."""
+"""When weights are computed, and who is told. What they are is decided in `routing`, how they change in `shaping`."""
 
 from __future__ import annotations
 
 from primacy_wire.messages import WeightsUpdate
 
-from primacy_coordinator.core import authority, observation, ranking
-from primacy_coordinator.core.effects import Topic
-from primacy_coordinator.core.model import RoutingStrategy
-from primacy_coordinator.core.routing import RegionInput, WeightsInput, WeightsResult, weigh
-from primacy_coordinator.core.state import Session, State, Weights
+from primacy_coordinator.core import authority, draining, observation, ranking
+from primacy_coordinator.core.effects import Severity, Topic
+from primacy_coordinator.core.model import OverrideKind, RegionStatus, RoutingStrategy
+from primacy_coordinator.core.routing import (
+    SERVES,
+    RegionInput,
+    WeightsInput,
+    WeightsResult,
+    usable_of,
+    weigh,
+)
+from primacy_coordinator.core.shaping import is_urgent, shape
+from primacy_coordinator.core.state import Region, Session, State, Weights
 from primacy_coordinator.core.turn import Turn
 
 VERSIONS_PER_RUN = 1 << 32
 """Versions go on growing over restarts: the number of the run is above, the count within it below."""
 FOLLOWS_LOAD = frozenset({RoutingStrategy.HEALTH, RoutingStrategy.LATENCY})
 """Strategies whose inputs move without any status changing: computed anew every report interval."""
+RAMP_FIRST = 0.1
+"""What a region on its way back begins with."""
 
 EMPTY = WeightsResult((), (), False, ())
 
@@ -42,12 +52,19 @@ def weights_input(state: State, now_ns: int) -> WeightsInput:
             weight=weights.get(name, 1.0),
             healthy_share=observation.healthy_share(region),
             load=observation.load_of(region),
+            ramp=_ramp(state, region, now_ns),
+            drain=draining.drain_factor(state, name, now_ns),
         )
         for name, region in sorted(state.regions.items())
     )
     active = state.authority.record.accepted_region
     order = ranking.rank_now(state, now_ns, exclude=(active,) if active else ()).candidates
     fallback = tuple(c.region for c in sorted((c for c in order if c.rank), key=lambda c: c.rank))
+    pins = tuple(
+        (o.record.region, o.record.shares)
+        for _, o in sorted(state.overrides.items())
+        if o.record.what is OverrideKind.PIN
+    )
     return WeightsInput(
         strategy=state.policy.read_strategy,
         regions=regions,
@@ -55,33 +72,108 @@ def weights_input(state: State, now_ns: int) -> WeightsInput:
         fallback=fallback,
         rtts=observation.round_trips(state),
         panic_threshold=state.policy.panic_threshold,
+        overprovisioning=state.policy.overprovisioning,
+        pins=pins,
     )
 
 
+def _ramp(state: State, region: Region, now_ns: int) -> float:
+    """Slow start: a tenth while it must prove itself, then growing to all over the policy's `slow_start`."""
+    length_ns = state.policy.slow_start_ns
+    if length_ns <= 0:
+        return 1.0
+    if region.verdict.status is RegionStatus.RECOVERING:
+        return RAMP_FIRST
+    if region.ramp_since_ns is None:
+        return 1.0
+    return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now_ns - region.ramp_since_ns) / length_ns)
+
+
+def _end_ramps(state: State, turn: Turn) -> bool:
+    """Whether some region's reads still grow; says of each when they have."""
+    growing = False
+    for region in state.regions.values():
+        if region.ramp_since_ns is None:
+            continue
+        if _ramp(state, region, turn.now.mono_ns) < 1 and region.verdict.status in SERVES:
+            growing = True
+            continue
+        region.ramp_since_ns = None
+        state.weights_dirty = True
+        if region.verdict.status in SERVES:
+            name = region.record.name
+            turn.journal("recovery-step", f"{name} has its full share of reads again", region=name)
+    return growing
+
+
 def refresh(state: State, turn: Turn) -> None:
-    """Compute the weights if anything that they rest on changed, and push what is new."""
+    """Compute the weights if anything that they rest on changed or moves on with time, and push what is new."""
     now_ns = turn.now.mono_ns
-    follows = state.policy.read_strategy in FOLLOWS_LOAD and now_ns >= state.weights_due_ns
+    due = now_ns >= state.weights_due_ns
+    if not state.weights_dirty and not due:
+        return
+    growing = _end_ramps(state, turn)
+    moves = growing or state.shaped.is_moving or draining.is_ramping(state, now_ns)
+    follows = state.policy.read_strategy in FOLLOWS_LOAD or moves or state.ramped
     if not state.weights_dirty and not follows:
         return
+    elapsed_ns = now_ns - state.weights_ns
     state.weights_dirty = False
+    state.weights_ns = now_ns
     state.weights_due_ns = now_ns + state.policy.report_interval_ns
     given = weights_input(state, now_ns)
-    result = weigh(given)
+    wanted = weigh(given)
+    urgent = is_urgent(state.weights.given, given)
+    state.shaped = shape(
+        state.shaped,
+        wanted.read,
+        elapsed_ns,
+        state.policy.weight_slew,
+        state.policy.weight_hysteresis,
+        urgent,
+    )
+    result = WeightsResult(state.shaped.rows, wanted.write, wanted.panic, wanted.reasons)
+    was_moving, state.ramped = state.ramped, growing or state.shaped.is_moving or draining.is_ramping(state, now_ns)
+    _tell_of_pins(state, turn, given)
     active, epoch = active_now(state, now_ns)
     endpoints = tuple((name, region.record.endpoint) for name, region in sorted(state.regions.items()))
     old = state.weights
     if (old.result, old.active_region, old.active_epoch, old.endpoints) == (result, active, epoch, endpoints):
+        old.given = given
         return
-    state.weights = Weights(old.version + 1, result, active, epoch, endpoints)
-    if old.result != result:
+    state.weights = Weights(old.version + 1, result, active, epoch, endpoints, given)
+    if old.result != result and not (was_moving and state.ramped and old.result.write == result.write):
+        # Of a slow change the first and the last step are news.
         turn.journal("weights-changed", _describe(result), epoch=epoch, inputs=given)
     if result.panic and not old.result.panic:
-        turn.journal("panic-on", "too few regions look healthy: reads go to all that serve, whatever their figures")
+        turn.journal(
+            "panic-on",
+            "too few regions look healthy: reads go to all that serve, whatever their figures",
+            Severity.WARNING,
+        )
+    if old.result.panic and not result.panic:
+        turn.journal("panic-off", "enough regions look healthy again: reads follow their health")
     turn.changed(Topic.WEIGHTS)
     cache: dict[str, WeightsUpdate] = {}
     for session in state.sessions.values():
         push(state, turn, session, cache)
+
+
+def _tell_of_pins(state: State, turn: Turn, given: WeightsInput) -> None:
+    """A pinned region that does not serve leaves its share to others: somebody must hear of it."""
+    usable = {region.name for region in usable_of(given)}
+    dead = frozenset(
+        (client, name) for client, shares in given.pins for name, share in shares if share > 0 and name not in usable
+    )
+    for client, name in sorted(dead - state.pins_dead):
+        turn.journal(
+            "pin-dead",
+            f"the reads of {client or 'all client regions'} are pinned to {name}, which does not serve: its share goes "
+            "to others while that is so",
+            Severity.WARNING,
+            region=name,
+        )
+    state.pins_dead = dead
 
 
 def _describe(result: WeightsResult) -> str:
@@ -115,3 +207,8 @@ def _update(state: State, region: str) -> WeightsUpdate:
         active_epoch=weights.active_epoch,
         endpoints=weights.endpoints,
     )
+
+
+def deadlines(state: State) -> list[int]:
+    """When the weights move on with time alone."""
+    return [state.weights_due_ns] if state.ramped else []
