@@ -19,12 +19,11 @@ from primacy.agent.v1.peer_service_pb2_grpc import add_PeerServiceServicer_to_se
 from primacy_agent.config import AgentConfig
 from primacy_agent.local.service import PeerService
 from primacy_agent.node import Node
-from primacy_agent.probe_config import AnyProbe, HttpProbe, ProcessProbe
+from primacy_agent.probe_config import HttpProbe, ProcessProbe
 from primacy_agent.probes.http_get import HttpFailure, get
 from primacy_agent.probes.looks import look_http, look_tcp
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.processes import find
-from primacy_agent.probes.running import Probes
 from primacy_agent.state import AgentState
 from primacy_agent.tasks import Tasks
 from primacy_wire.daemon import start_ticks
@@ -33,6 +32,7 @@ from primacy_wire.messages import Directory, Load, Membership, PeerAddress, Peer
 from primacy_wire.server import listen, make_server
 
 from tests.integration.coordinators import free_port
+from tests.integration.probed import response, serving, until, watching
 
 pytestmark = pytest.mark.integration
 
@@ -42,40 +42,6 @@ server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print("ready", flush=True)
 time.sleep(600)
 """
-
-
-async def until(fact: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.002)
-
-
-@asynccontextmanager
-async def serving(answer: bytes, linger: bool = False) -> AsyncIterator[int]:
-    """A port that answers every request with these bytes; `linger`: and keeps the connection open."""
-
-    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
-            await writer.drain()
-            if linger:
-                await reader.read()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # A TCP probe says nothing and leaves.
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(on_connection, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-def response(status: str, body: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 @pytest.mark.parametrize(
@@ -164,22 +130,6 @@ def spawn() -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
 
 def probe(**target: object) -> ProcessProbe:
     return ProcessProbe(name="proc", interval=Duration.of("20ms"), rise=1, **target)  # type: ignore[arg-type]
-
-
-@asynccontextmanager
-async def watching(config: AnyProbe) -> AsyncIterator[tuple[Probes, list[float]]]:
-    """The probe at work, and when the merged health changed."""
-    tasks, changes = Tasks(), list[float]()
-    probes = Probes([config], lambda: changes.append(time.monotonic()), random.Random(1), tasks)
-    probes.start()
-    failing = asyncio.ensure_future(tasks.failed())
-    try:
-        yield probes, changes
-        assert not failing.done()
-    finally:
-        failing.cancel()
-        await tasks.stop()
-        probes.close()
 
 
 @pytest.mark.parametrize("by", ["pid_file", "json_pid_file", "listen", "command"])
