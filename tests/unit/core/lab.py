@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from primacy_agent.core import lease as agent_core
 from primacy_agent.core.lease import LeaseHolder, Memory
@@ -12,7 +12,7 @@ from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import Loaded, Policy, Record
 from primacy_coordinator.core.views import MovePlan
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
-from primacy_wire.messages import Load, PeerSight, RegionSpec, ServiceHealth, ServiceState
+from primacy_wire.messages import Lag, Load, PeerSight, RegionSpec, ServiceHealth, ServiceState
 
 UP = ServiceHealth(ServiceState.UP, 1, 1)
 DOWN = ServiceHealth(ServiceState.DOWN, 0, 1, "connection refused")
@@ -29,6 +29,8 @@ class Node:
     deaf: bool = False
     """Hears nothing, but is heard."""
     sees: dict[str, bool] = field(default_factory=dict)
+    load: Load = Load()
+    lag: Lag = Lag()
     due_ns: int = 0
     disk: Memory = Memory()
 
@@ -132,7 +134,7 @@ class Lab:
 
     def report(self, node: Node) -> None:
         sights = tuple(PeerSight(region, "", reachable, 5 * MILLISECOND_NS) for region, reachable in node.sees.items())
-        report = node.holder.report(self.now, node.health, Load(), sights, ())
+        report = replace(node.holder.report(self.now, node.health, node.load, sights, ()), lag=node.lag)
         if node.session is not None and self.group is not None:
             self._perform(self.group.handle(self.now, events.Heard(node.session, report)))
 
