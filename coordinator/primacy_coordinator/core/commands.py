@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from primacy_coordinator.core import authority, election, lineage, moves, ranking, readings, registry
+from primacy_coordinator.core import authority, election, lineage, moves, overrides, ranking, readings, registry
 from primacy_coordinator.core import steps as stepping
 from primacy_coordinator.core.effects import Refusal, RefusalKind, Topic
 from primacy_coordinator.core.events import (
@@ -20,6 +20,7 @@ from primacy_coordinator.core.events import (
     UpdateRegion,
 )
 from primacy_coordinator.core.model import (
+    DrainState,
     FailoverKind,
     FailoverRecord,
     FailoverState,
@@ -143,9 +144,27 @@ def deregister(state: State, turn: Turn, command: DeregisterRegion) -> None:
             "or override the rule LIVE_SESSIONS",
             region=command.name,
         )
+    refusal = unknown_rules(command.override_rules) or refusal
+    if refusal is None and overrides.drain_state(state, command.name) is DrainState.NONE:
+        refusal = too_few_left(state, command.name, command.override_rules)
     if refusal is None and not command.validate_only:
         registry.deregister(state, turn, region)
     turn.reply(command.request, refusal=refusal)
+
+
+def too_few_left(state: State, name: str, override_rules: tuple[str, ...]) -> Refusal | None:
+    """Refuses to take one more region out of service than the policy allows."""
+    drained = [other for other in state.regions if overrides.drain_state(state, other) is not DrainState.NONE]
+    left = len(state.regions) - len({*drained, name})
+    if left >= state.policy.undrained_regions_min or "MIN_UNDRAINED" in override_rules:
+        return None
+    return _refuse(
+        RefusalKind.PRECONDITION,
+        "MIN_UNDRAINED",
+        f"that would leave {left} undrained regions, and the policy asks for {state.policy.undrained_regions_min}: "
+        "undrain another one first, or override the rule MIN_UNDRAINED",
+        region=name,
+    )
 
 
 def set_policy(state: State, turn: Turn, command: SetPolicy) -> None:

@@ -9,7 +9,8 @@
 
 The state itself is in `state`; each module beside this one owns one part of it: `authority` the lease, `lineage` the
 doubt about the store, `registry` regions and agents, `observation` verdicts, `selfdoubt` the doubt about ourselves,
-`overrides` what operators set for a time, `starting` and `moves` failovers, `damping` the past, `weighing` weights.
+`overrides` what operators set for a time, `starting` and `moves` failovers, `damping` the past, `recovery` the way
+back, `weighing` weights.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from primacy_coordinator.core import (
     observation,
     overrides,
     readings,
+    recovery,
     registry,
     selfdoubt,
     starting,
@@ -144,6 +146,7 @@ class Group:
             lineage.on_time(state, turn)
             authority.on_time(state, turn)
             damping.on_time(state, turn)
+            recovery.on_time(state, turn)
             overrides.on_time(state, turn)
             moves.on_time(state, turn)
             starting.on_time(state, turn)

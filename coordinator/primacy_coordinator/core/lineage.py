@@ -67,7 +67,14 @@ def _doubt(
 ) -> None:
     """Begin to doubt, or add to a doubt that stands."""
     if state.doubt is None:
-        record = DoubtRecord(reason, heard_epoch, bool(stores), store_ids=stores, run_ids=runs)
+        record = DoubtRecord(
+            reason,
+            heard_epoch,
+            bool(stores),
+            store_ids=stores,
+            run_ids=runs,
+            since_wall_ns=turn.now.wall_ns,
+        )
         state.doubt = Doubt(record, turn.now.mono_ns)
         turn.journal("state-doubt", f"nothing is decided: {reason}", Severity.CRITICAL, inputs=record)
         turn.changed(Topic.ACTIVE)
@@ -209,4 +216,5 @@ def plan(state: State, now: Now) -> RecoveryPlan:
         missing=missing(state),
         next_epoch=_epoch_after(state, doubt.record),
         wait_ns=max(0, end_ns(state, doubt) - now.mono_ns),
+        since_wall_ns=doubt.record.since_wall_ns,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from primacy_wire.instant import Now
 
-from primacy_coordinator.core import authority, damping, moves, registry, steps, weighing
+from primacy_coordinator.core import authority, damping, moves, recovery, registry, steps, weighing
 from primacy_coordinator.core.model import (
     AgentRecord,
     DampingRecord,
@@ -80,7 +80,7 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
     for region in sorted(regions, key=lambda r: r.name):
         unknown = VerdictRecord(region.name, RegionStatus.UNKNOWN, "nothing was heard of it yet", (), now.wall_ns)
         verdict = verdicts.get(region.name, unknown)
-        state.regions[region.name] = Region(
+        live = state.regions[region.name] = Region(
             region,
             verdict,
             now.mono_ns,
@@ -89,6 +89,7 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
             availability_ns=now.mono_ns,
             damping=dampings.get(region.name, DampingRecord(region.name)),
         )
+        recovery.restore(state, live, now.mono_ns)
     for override in sorted(overrides, key=lambda o: o.key):
         left_ns = override.expire_wall_ns - now.wall_ns
         ran_ns = now.wall_ns - override.start_wall_ns

@@ -388,6 +388,8 @@ class DoubtRecord:
     """Other stores that agents named."""
     run_ids: tuple[str, ...] = ()
     """Runs of this store that agents named and the store does not know."""
+    since_wall_ns: int = 0
+    """When it began; 0: not known."""
 
     @property
     def key(self) -> str:

@@ -25,8 +25,10 @@ from primacy_coordinator.core.turn import Turn
 AVAILABILITY_HALF_LIFE_NS = 300 * SECOND_NS
 """A region's past counts half after five minutes."""
 SERVING = frozenset({RegionStatus.HEALTHY, RegionStatus.DEGRADED, RegionStatus.RECOVERING, RegionStatus.SUSPECT})
-VOTES_GATHERED_NS = 20 * MILLISECOND_NS
+GATHERED_NS = 20 * MILLISECOND_NS
 RECHECK_NS_MAX = 3600 * SECOND_NS
+FALLEN = (RegionStatus.SUSPECT, RegionStatus.UNKNOWN, RegionStatus.DOWN)
+"""What silence makes of a region, ever worse."""
 
 Votes = dict[str, list[Vote]]
 """Region -> what agents of other regions see of it."""
@@ -37,14 +39,12 @@ def gather_votes(state: State, now_ns: int) -> Votes:
     votes: Votes = defaultdict(list)
     for session in state.sessions.values():
         report = session.report
-        if report is None:
+        if report is None or not report.sights:
             continue
-        age_ns = now_ns - session.report_ns
+        key, own, age_ns = session.key, session.region, now_ns - session.report_ns
         for sight in report.sights:
-            if sight.region != session.region:
-                votes[sight.region].append(
-                    Vote(session.key, session.region, sight.agent, sight.reachable, sight.age_ns + age_ns)
-                )
+            if sight.region != own:
+                votes[sight.region].append(Vote(key, own, sight.agent, sight.reachable, sight.age_ns + age_ns))
     return votes
 
 
@@ -65,20 +65,30 @@ def is_corroborated(state: State, region: Region, now_ns: int) -> bool:
     return is_unreached(tuple(votes), state.policy.report_interval_ns)
 
 
-def look_again(region: Region, turn: Turn) -> None:
-    """Something was heard that may change the verdict at once."""
+def look_again(state: State, region: Region, turn: Turn) -> None:
+    """Something was heard that may change the verdict at once; not over and over, when all of a region fails."""
+    if turn.now.mono_ns - region.judged_ns < GATHERED_NS:
+        look_soon(state, region, turn)
+        return
     region.recheck_ns = turn.now.mono_ns
     turn.unsettled = True
 
 
 def look_soon(state: State, region: Region, turn: Turn) -> None:
-    """A peer changed its mind about the region. Many may at once, so they are judged together, a moment later."""
-    region.recheck_ns = min(region.recheck_ns, turn.now.mono_ns + VOTES_GATHERED_NS)
+    """Somebody joined, got better, or changed its mind about a region. Many may at once: judged together, in a moment.
+
+    All regions at one instant, so that however many speak, the work is one pass over them in every such moment.
+    """
+    now_ns = turn.now.mono_ns
+    if state.gather_ns <= now_ns:
+        state.gather_ns = now_ns + GATHERED_NS
+    region.recheck_ns = min(region.recheck_ns, state.gather_ns)
     state.wake_ns = min(state.wake_ns, region.recheck_ns)
 
 
 def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> None:
     now_ns = turn.now.mono_ns
+    region.judged_ns = now_ns
     given = HealthInput(
         region=region.record.name,
         previous=region.verdict.status,
@@ -98,7 +108,7 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
         # Silence that may be ours is no evidence; what was believed stays until the doubt is over.
         region.recheck_ns = now_ns + state.policy.report_interval_ns
         return
-    _follow_recovery(state, turn, region, judgement.status)
+    _follow_recovery(region, judgement.status, now_ns)
     region.recheck_ns = now_ns + max(1, min(judgement.recheck_ns or RECHECK_NS_MAX, RECHECK_NS_MAX))
     _keep_availability(region, now_ns)
     if judgement.status is region.verdict.status:
@@ -134,43 +144,39 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
 
 def _is_put_off(state: State, region: Region, status: RegionStatus) -> bool:
     """Whether a worse verdict waits for the end of a self-doubt: one that rests on silence alone."""
-    if status not in (RegionStatus.SUSPECT, RegionStatus.DOWN, RegionStatus.UNKNOWN) or status <= region.verdict.status:
+    doubt = state.self_doubt
+    if doubt is None or not _is_worse(status, region.verdict.status):
         return False
-    now_ns = state.self_doubt.began_ns if state.self_doubt is not None else 0
-    heard = any(a.session is not None and a.report is not None and a.report_ns > now_ns for a in region.agents.values())
+    heard = any(
+        a.session is not None and a.report is not None and a.report_ns > doubt.began_ns for a in region.agents.values()
+    )
     return not heard and selfdoubt.puts_off(state, region.record.name)
 
 
-def _follow_recovery(state: State, turn: Turn, region: Region, status: RegionStatus) -> None:
-    """A region that was down is recovering until it was well, without a break, for as long as the policy asks.
+def _is_worse(status: RegionStatus, before: RegionStatus) -> bool:
+    return status in FALLEN and (before not in FALLEN or FALLEN.index(status) > FALLEN.index(before))
 
-    Each step is journaled: returned, stable; then its reads grow (`weighing` says when they have).
-    """
-    now_ns = turn.now.mono_ns
-    name = region.record.name
+
+def _follow_recovery(region: Region, status: RegionStatus, now_ns: int) -> None:
+    """A region that was down is recovering until it was well, without a break, for as long as the policy asks."""
     if status is RegionStatus.DOWN:
         region.recovering = True
-        region.well_since_ns = None
+        region.recovery = ()
+        region.well_since_ns = region.ramp_since_ns = None
     elif status is RegionStatus.RECOVERING:
         region.recovering = True
+        region.recovery = region.recovery or ()
         if region.well_since_ns is None:
             region.well_since_ns = now_ns
-            need_s = state.policy.stable_for_ns / 1e9
-            turn.journal(
-                "recovery-step", f"{name} returned: its probes pass, and it must stay so for {need_s:g} s", region=name
-            )
     elif status in (RegionStatus.HEALTHY, RegionStatus.DEGRADED):
         if region.recovering:
             region.ramp_since_ns = now_ns
-            turn.journal(
-                "recovery-step",
-                f"{name} is stable: it can be elected, and its reads grow over {state.policy.slow_start_ns / 1e9:g} s",
-                region=name,
-            )
         region.recovering = False
         region.well_since_ns = None
     else:
         region.well_since_ns = None
+        if region.recovering:
+            region.recovery = (region.recovery or ())[:1]
 
 
 def _evidence(state: State, agent: Agent, now_ns: int) -> AgentEvidence:
@@ -271,11 +277,12 @@ def lag_of(region: Region) -> Lag:
     return min(lags, key=lambda lag: (lag.age_ns, lag.entries, lag.bytes), default=Lag())
 
 
-def in_flight(region: Region) -> float:
-    """Requests that its instances work on; negative: not measured."""
-    return _total(
-        a.report.load.in_flight for a in region.agents.values() if a.session is not None and a.report is not None
-    )
+def in_flight(region: Region, since_ns: int) -> float | None:
+    """Requests that its instances work on; negative: not measured; None: an agent has not reported since then."""
+    heard = [agent for agent in region.agents.values() if agent.session is not None and agent.report is not None]
+    if any(agent.report_ns < since_ns for agent in heard):
+        return None
+    return _total(agent.report.load.in_flight for agent in heard if agent.report is not None)
 
 
 def capacity_of(region: Region) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from primacy_coordinator.core import ramps
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.model import OVERRIDE_WARNING_NS, DrainState, OverrideKind, OverrideRecord
 from primacy_coordinator.core.state import Override, State
@@ -61,9 +62,21 @@ def lift(state: State, turn: Turn, override: Override, kind: str, why: str) -> N
     turn.drop(OverrideRecord.kind, record.key)
     region = state.regions.get(record.region)
     if record.what is OverrideKind.DRAIN and region is not None:
-        region.ramp_since_ns = turn.now.mono_ns
+        now_ns, length_ns = turn.now.mono_ns, state.policy.slow_start_ns
+        part = drain_part(state, override, now_ns)
+        if region.ramp_since_ns is not None:
+            part *= ramps.slow_start_part(region.ramp_since_ns, length_ns, now_ns)
+        region.ramp_since_ns = ramps.slow_start_since(part, length_ns, now_ns)
     turn.journal(kind, f"{describe(record)}: {why}", region=record.region, inputs=record)
     _touched(state, turn)
+
+
+def drain_part(state: State, override: Override, now_ns: int) -> float:
+    """What a drain leaves its region of its reads, 0 to 1."""
+    if override.record.drained:
+        return 0.0
+    policy = state.policy
+    return ramps.drain_part(override.began_ns, policy.drain_time_ns, policy.report_interval_ns, now_ns)
 
 
 def _touched(state: State, turn: Turn) -> None:
@@ -129,8 +142,10 @@ def against(state: State, region: str) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     for what, rule in ((OverrideKind.CORDON, "CORDONED"), (OverrideKind.DRAIN, "DRAINED")):
         override = find(state, what, region)
-        if override is not None and not override.record.traffic_only:
-            record = override.record
+        if override is None:
+            continue
+        record = override.record
+        if not (record.traffic_only and state.authority.record.accepted_region == region):
             found.append((rule, f"by {record.owner or 'an operator'}: {record.reason}"))
     return tuple(found)
 

@@ -18,7 +18,13 @@ from primacy_coordinator.core.events import (
     UndrainRegion,
     UnpinWeights,
 )
-from primacy_coordinator.core.model import OVERRIDE_NS_DEFAULT, OVERRIDE_NS_MAX, OverrideKind, OverrideRecord
+from primacy_coordinator.core.model import (
+    OVERRIDE_NS_DEFAULT,
+    OVERRIDE_NS_MAX,
+    LeasePhase,
+    OverrideKind,
+    OverrideRecord,
+)
 from primacy_coordinator.core.state import State
 from primacy_coordinator.core.turn import Turn
 from primacy_coordinator.core.views import DrainPlan, OverrideView
@@ -71,7 +77,7 @@ def drain(state: State, turn: Turn, command: DrainRegion) -> None:
         refusal = refusal or wanted
     present = overrides.find(state, OverrideKind.DRAIN, command.name)
     if refusal is None and present is None:
-        refusal = _too_few_left(state, command)
+        refusal = commands.too_few_left(state, command.name, command.override_rules)
     if refusal is not None or isinstance(wanted, Refusal):
         turn.reply(command.request, refusal=refusal)
         return
@@ -79,11 +85,14 @@ def drain(state: State, turn: Turn, command: DrainRegion) -> None:
         kept = replace(present.record, reason=wanted.reason, owner=wanted.owner, expire_wall_ns=wanted.expire_wall_ns)
         _finish_drain(state, turn, command, replace(kept, warned=False), "", ("set its reason and its end anew",))
         return
-    now_ns = turn.now.mono_ns
-    lease = state.authority
     ramp = f"take its reads down over {state.policy.drain_time_ns / 1e9:g} s"
-    if not (authority.is_serving(state, now_ns) and lease.record.accepted_region == command.name):
+    if not _needs_move(state, turn, command.name):
         _finish_drain(state, turn, command, wanted, "", (ramp,))
+        return
+    if state.move is not None and state.move.record.from_region == command.name:
+        running = state.move.record.id
+        steps = (f"wait for {running}, which moves the lease away from it already", ramp)
+        _finish_drain(state, turn, command, replace(wanted, switchover_id=running), running, steps)
         return
     move = MoveActive(
         command.request,
@@ -95,7 +104,7 @@ def drain(state: State, turn: Turn, command: DrainRegion) -> None:
     if refusal is not None:
         turn.reply(command.request, refusal=refusal)
         return
-    best = ranking.rank_now(state, now_ns, True, "", (command.name,), command.override_rules)
+    best = ranking.rank_now(state, turn.now.mono_ns, True, "", (command.name,), command.override_rules)
     if not best.winner:
         if "NO_TARGET" not in command.override_rules:
             turn.reply(command.request, refusal=commands.no_target(move, best))
@@ -111,6 +120,13 @@ def drain(state: State, turn: Turn, command: DrainRegion) -> None:
     _finish_drain(state, turn, command, replace(wanted, switchover_id=begun.record.id), begun.record.id, steps)
 
 
+def _needs_move(state: State, turn: Turn, region: str) -> bool:
+    """Whether the region is active, or is about to be."""
+    lease = state.authority.record
+    offered = state.move is not None and lease.phase is LeasePhase.OFFERED and lease.holder == region
+    return offered or (authority.is_serving(state, turn.now.mono_ns) and lease.accepted_region == region)
+
+
 def _finish_drain(
     state: State, turn: Turn, command: DrainRegion, record: OverrideRecord, failover_id: str, steps: tuple[str, ...]
 ) -> None:
@@ -124,22 +140,6 @@ def _finish_drain(
                 region=command.name,
             )
     turn.reply(command.request, DrainPlan(command.name, state.failovers.get(failover_id), steps))
-
-
-def _too_few_left(state: State, command: DrainRegion) -> Refusal | None:
-    others = [
-        name
-        for name in state.regions
-        if name != command.name and overrides.find(state, OverrideKind.DRAIN, name) is None
-    ]
-    if len(others) >= state.policy.undrained_regions_min or "MIN_UNDRAINED" in command.override_rules:
-        return None
-    return Refusal(
-        RefusalKind.PRECONDITION,
-        "MIN_UNDRAINED",
-        f"that would leave {len(others)} undrained regions, and the policy asks for "
-        f"{state.policy.undrained_regions_min}: undrain another one first, or override the rule",
-    )
 
 
 def undrain(state: State, turn: Turn, command: UndrainRegion) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from primacy_wire.instant import Now
 from primacy_wire.messages import Lag, Load, Phase, RouteCount, ServiceState
 
-from primacy_coordinator.core import authority, damping, observation, overrides, ranking
+from primacy_coordinator.core import authority, damping, observation, overrides, ranking, recovery
 from primacy_coordinator.core.causes import explain as explain_shares
 from primacy_coordinator.core.election import rank
 from primacy_coordinator.core.model import OverrideKind
@@ -62,9 +64,11 @@ def region_view(state: State, now: Now, name: str) -> RegionView | None:
 
 def _region(state: State, now: Now, region: Region) -> RegionView:
     active, _ = active_now(state, now.mono_ns)
+    lacks = recovery.note(state, region, now.mono_ns)
+    verdict = region.verdict
     return RegionView(
         record=region.record,
-        verdict=region.verdict,
+        verdict=replace(verdict, reason=f"{verdict.reason}; {lacks}") if lacks else verdict,
         active=active == region.record.name,
         load=observation.load_of(region),
         agents=tuple(_agent(now, agent) for _, agent in sorted(region.agents.items())),

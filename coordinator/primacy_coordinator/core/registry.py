@@ -18,6 +18,7 @@ from primacy_wire.messages import (
     RegionSpec,
     Report,
     RouteCount,
+    ServiceState,
     agent_key,
 )
 
@@ -78,7 +79,7 @@ def open_session(state: State, turn: Turn, number: int, hello: Hello) -> None:
     agent.seen_ns = turn.now.mono_ns
     lineage.check(state, turn, session, hello.lineage, hello.heard_epoch)
     _greet(state, turn, session)
-    observation.look_again(region, turn)
+    observation.look_soon(state, region, turn)
     turn.changed(Topic.REGIONS)
 
 
@@ -157,7 +158,7 @@ def close_session(state: State, turn: Turn, number: int) -> None:
     if agent is not None and agent.session is session:
         agent.session = None
         agent.lost_ns = turn.now.mono_ns
-        observation.look_again(state.regions[session.region], turn)
+        observation.look_again(state, state.regions[session.region], turn)
         turn.changed(Topic.REGIONS)
 
 
@@ -192,16 +193,24 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
     authority.on_report(state, turn, session, report)
     region = state.regions[session.region]
     region.restored = False
-    if (
+    if before is not None and _is_news(before, report):
+        observation.look_again(state, region, turn)
+    elif (
         last is None
         or before is None
         or before.health != report.health
         or silent_ns > 2 * state.policy.report_interval_ns
-        or before.phase is not report.phase
     ):
-        observation.look_again(region, turn)
+        observation.look_soon(state, region, turn)
     if report.sights != (before.sights if before else ()):
         _look_at_suspects(state, turn, before, report)
+
+
+def _is_news(before: Report, report: Report) -> bool:
+    """Whether an agent says what cannot wait: its service fell, or its part in a move has changed."""
+    was, now = before.health, report.health
+    fell = was.state is not now.state and now.state is not ServiceState.UP
+    return fell or now.healthy < was.healthy or before.phase is not report.phase
 
 
 def _look_at_suspects(state: State, turn: Turn, before: Report | None, report: Report) -> None:
@@ -262,7 +271,7 @@ def _settings_changed(state: State, turn: Turn, region: Region) -> None:
     state.weights_dirty = True
     state.directory_dirty = True
     turn.changed(Topic.REGIONS)
-    observation.look_again(region, turn)
+    observation.look_again(state, region, turn)
 
 
 def deregister(state: State, turn: Turn, region: Region) -> None:
@@ -278,7 +287,7 @@ def deregister(state: State, turn: Turn, region: Region) -> None:
     turn.drop(RegionRecord.kind, name)
     if region.damping.at_wall_ns or region.damping.hold_until_wall_ns:
         turn.drop(DampingRecord.kind, name)
-    for override in [o for o in state.overrides.values() if o.record.region == name]:
+    for override in [o for o in state.overrides.values() if name in (o.record.region, *dict(o.record.shares))]:
         overrides.lift(state, turn, override, "override-expired", "the region is deregistered")
     turn.drop(VerdictRecord.kind, name)
     turn.journal("region-deregistered", f"region {name} is gone", Severity.WARNING, region=name)
@@ -296,7 +305,7 @@ def _renew_membership(state: State, turn: Turn) -> None:
     turn.write(state.membership)
     name_members(state)
     state.directory_dirty = True
-    turn.unsettled = True
+    state.wake_ns = min(state.wake_ns, max(state.directory_due_ns, turn.now.mono_ns + 1))
 
 
 def name_members(state: State) -> None:

@@ -97,6 +97,10 @@ class Region:
     damping: DampingRecord = DampingRecord("")
     ramp_since_ns: int | None = None
     """Since when its reads grow again (slow start); None: they do not."""
+    recovery: tuple[str, ...] | None = None
+    """Steps of its way back that it has reached (see `recovery`); None: it is not on its way back."""
+    judged_ns: int = 0
+    """When its verdict was last looked at."""
 
 
 @dataclass(slots=True)
@@ -254,11 +258,13 @@ class State:
     directory_dirty: bool = False
     directory_due_ns: int = 0
     wake_ns: int = 0
+    gather_ns: int = 0
+    """When regions are next judged together, about which many may have spoken at once."""
     names: Membership = Membership()
     """The membership as agents are told it."""
 
     wall_offset_ns: int = 0
-    """What is added to this machine's clock to get the wall clock, as of its start and its last noticed step."""
+    """What is added to this machine's clock to get the wall clock, as of its last event."""
     cancelled_until_ns: int = 0
     """Until when no automatic move begins again after an operator cancelled one, unless the situation changes."""
     better: tuple[str, int] | None = None

@@ -158,6 +158,8 @@ class RecoveryPlan:
     next_epoch: int
     wait_ns: int
     """How long the wait still lasts."""
+    since_wall_ns: int = 0
+    """When the doubt began; 0: there is none, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,8 @@ def render_recovery(plan: RecoveryPlan, now: Now) -> group_service_pb2.RecoveryP
         next_epoch=plan.next_epoch,
         wait=render_length(plan.wait_ns),
     )
+    if plan.since_wall_ns:
+        rendered.since_time.CopyFrom(render_instant(plan.since_wall_ns))
     if plan.needed:
         rendered.earliest_time.CopyFrom(render_instant(now.wall_ns + plan.wait_ns))
     return rendered

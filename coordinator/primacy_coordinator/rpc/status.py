@@ -174,12 +174,15 @@ def _render_sight(view: SightView) -> pb.Sight:
 
 
 def _render_doubt(record: DoubtRecord) -> group_service_pb2.Doubt:
-    return group_service_pb2.Doubt(
+    rendered = group_service_pb2.Doubt(
         reason=record.reason,
         heard_epoch=record.heard_epoch,
         operator_needed=record.operator_needed,
         confirmed=record.confirmed,
     )
+    if record.since_wall_ns:
+        rendered.since_time.CopyFrom(render_instant(record.since_wall_ns))
+    return rendered
 
 
 def _render_event(event: StoredEvent) -> pb.Event:
