@@ -16,6 +16,7 @@ from primacy_coordinator.core.effects import Topic
 from primacy_coordinator.core.election import exceeded
 from primacy_coordinator.core.model import RegionStatus
 from primacy_coordinator.core.ramps import slow_start_part
+from primacy_coordinator.core.routing import SERVES
 from primacy_coordinator.core.state import Region, State
 from primacy_coordinator.core.turn import Turn
 
@@ -25,10 +26,19 @@ WELL = frozenset({RegionStatus.RECOVERING, RegionStatus.HEALTHY, RegionStatus.DE
 
 
 def slow_start_factor(state: State, region: Region, now_ns: int) -> float:
-    """What a region gets of its share of reads while it comes back, 0 to 1; 1: it is not coming back."""
-    if region.ramp_since_ns is None:
-        return 1.0
-    return slow_start_part(region.ramp_since_ns, state.policy.slow_start_ns, now_ns)
+    """What a region gets of its share of reads while it comes back, 0 to 1; 1: it is not coming back.
+
+    Before it is stable it gets no more than what shows whether it works.
+    """
+    length_ns = state.policy.slow_start_ns
+    if region.verdict.status is RegionStatus.RECOVERING:
+        return slow_start_part(now_ns, length_ns, now_ns)
+    return 1.0 if region.ramp_since_ns is None else slow_start_part(region.ramp_since_ns, length_ns, now_ns)
+
+
+def is_ramping(state: State) -> bool:
+    """Whether some region's reads grow: the weights must be looked at with time."""
+    return any(region.ramp_since_ns is not None for region in state.regions.values())
 
 
 def restore(state: State, region: Region, now_ns: int) -> None:
@@ -43,7 +53,8 @@ def on_time(state: State, turn: Turn) -> None:
     """End slow starts, and tell the steps that regions have reached."""
     now_ns = turn.now.mono_ns
     for region in state.regions.values():
-        if region.ramp_since_ns is not None and slow_start_factor(state, region, now_ns) >= 1:
+        grows = region.verdict.status in SERVES and slow_start_factor(state, region, now_ns) < 1
+        if region.ramp_since_ns is not None and not grows:
             region.ramp_since_ns = None
             state.weights_dirty = True
         if region.recovery is not None:

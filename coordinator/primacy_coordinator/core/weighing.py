@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from primacy_wire.messages import WeightsUpdate
 
-from primacy_coordinator.core import authority, draining, observation, ranking
+from primacy_coordinator.core import authority, draining, observation, ranking, recovery
 from primacy_coordinator.core.effects import Severity, Topic
-from primacy_coordinator.core.model import OverrideKind, RegionStatus, RoutingStrategy
+from primacy_coordinator.core.model import OverrideKind, RoutingStrategy
 from primacy_coordinator.core.routing import (
-    SERVES,
     RegionInput,
     WeightsInput,
     WeightsResult,
@@ -16,15 +15,13 @@ from primacy_coordinator.core.routing import (
     weigh,
 )
 from primacy_coordinator.core.shaping import is_urgent, shape
-from primacy_coordinator.core.state import Region, Session, State, Weights
+from primacy_coordinator.core.state import Session, State, Weights
 from primacy_coordinator.core.turn import Turn
 
 VERSIONS_PER_RUN = 1 << 32
 """Versions go on growing over restarts: the number of the run is above, the count within it below."""
 FOLLOWS_LOAD = frozenset({RoutingStrategy.HEALTH, RoutingStrategy.LATENCY})
 """Strategies whose inputs move without any status changing: computed anew every report interval."""
-RAMP_FIRST = 0.1
-"""What a region on its way back begins with."""
 
 EMPTY = WeightsResult((), (), False, ())
 
@@ -52,7 +49,7 @@ def weights_input(state: State, now_ns: int) -> WeightsInput:
             weight=weights.get(name, 1.0),
             healthy_share=observation.healthy_share(region),
             load=observation.load_of(region),
-            ramp=_ramp(state, region, now_ns),
+            ramp=recovery.slow_start_factor(state, region, now_ns),
             drain=draining.drain_factor(state, name, now_ns),
         )
         for name, region in sorted(state.regions.items())
@@ -77,42 +74,13 @@ def weights_input(state: State, now_ns: int) -> WeightsInput:
     )
 
 
-def _ramp(state: State, region: Region, now_ns: int) -> float:
-    """Slow start: a tenth while it must prove itself, then growing to all over the policy's `slow_start`."""
-    length_ns = state.policy.slow_start_ns
-    if length_ns <= 0:
-        return 1.0
-    if region.verdict.status is RegionStatus.RECOVERING:
-        return RAMP_FIRST
-    if region.ramp_since_ns is None:
-        return 1.0
-    return min(1.0, RAMP_FIRST + (1 - RAMP_FIRST) * (now_ns - region.ramp_since_ns) / length_ns)
-
-
-def _end_ramps(state: State, turn: Turn) -> bool:
-    """Whether some region's reads still grow; says of each when they have."""
-    growing = False
-    for region in state.regions.values():
-        if region.ramp_since_ns is None:
-            continue
-        if _ramp(state, region, turn.now.mono_ns) < 1 and region.verdict.status in SERVES:
-            growing = True
-            continue
-        region.ramp_since_ns = None
-        state.weights_dirty = True
-        if region.verdict.status in SERVES:
-            name = region.record.name
-            turn.journal("recovery-step", f"{name} has its full share of reads again", region=name)
-    return growing
-
-
 def refresh(state: State, turn: Turn) -> None:
     """Compute the weights if anything that they rest on changed or moves on with time, and push what is new."""
     now_ns = turn.now.mono_ns
     due = now_ns >= state.weights_due_ns
     if not state.weights_dirty and not due:
         return
-    growing = _end_ramps(state, turn)
+    growing = recovery.is_ramping(state)
     moves = growing or state.shaped.is_moving or draining.is_ramping(state, now_ns)
     follows = state.policy.read_strategy in FOLLOWS_LOAD or moves or state.ramped
     if not state.weights_dirty and not follows:
