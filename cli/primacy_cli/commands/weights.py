@@ -100,7 +100,7 @@ def _sums(given: Iterable[WeightsRow]) -> Renderable:
         (row.client_region, region, _points(value), _sum(row.causes[region]) if region in row.causes else "")
         for row in given
         for region, value in sorted(row.weights.items())
-        if value or region in row.causes
+        if value or (region in row.causes and row.causes[region].causes)
     ]
     return table(("FROM", "TO", "SHARE", "BECAUSE"), rows, right=("SHARE",)) if rows else "No region is registered."
 
