@@ -13,12 +13,14 @@ from importlib.metadata import version
 from primacy.v1 import agent_pb2
 from primacy_wire.clock import read_now
 from primacy_wire.instant import Now
-from primacy_wire.messages import Load, Report, ServiceState, agent_key
+from primacy_wire.messages import Lag, Load, Report, ServiceState, agent_key
 
 from primacy_agent.config import AgentConfig
 from primacy_agent.core.lease import ActiveView, LeaseHolder
+from primacy_agent.core.promotion import Hook, Hooks, RunHook
 from primacy_agent.core.routes import RouteCounter
 from primacy_agent.core.shunning import Row, dead_regions, nearest_first, without
+from primacy_agent.hooks import HookRunner, problem_of
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.running import Probes
 from primacy_agent.session import Session
@@ -42,7 +44,14 @@ class Node:
         self.version = version("primacy")
         self.key = agent_key(config.region, config.name)
         self.incarnation = secrets.token_hex(8)
-        self.holder = LeaseHolder(config.region, config.name, self.incarnation, state.memory)
+        hooks = config.hooks
+        self.holder = LeaseHolder(
+            config.region,
+            config.name,
+            self.incarnation,
+            state.memory,
+            Hooks(promote=bool(hooks.on_promote), demote=bool(hooks.on_demote)),
+        )
         self.routes = RouteCounter()
         self._state = state
         self._tasks = Tasks()
@@ -62,6 +71,13 @@ class Node:
             self._tasks,
         )
         self.session = Session(config, self.holder, state.keep, self, self._tasks)
+        self._hooks = HookRunner(
+            {Hook.PROMOTE: hooks.on_promote, Hook.DEMOTE: hooks.on_demote},
+            {Hook.PROMOTE: hooks.promote_timeout.seconds, Hook.DEMOTE: hooks.demote_timeout.seconds},
+            {"PRIMACY_GROUP": config.group, "PRIMACY_REGION": config.region, "PRIMACY_AGENT_NAME": config.name},
+            self.session.post,
+            self._tasks,
+        )
 
     # ---- life
 
@@ -73,7 +89,8 @@ class Node:
     async def stop(self, release: bool) -> None:
         """Stop; without `release` what is held stays held until it runs out or the next life renews it."""
         if release:
-            await self.session.release("the agent was stopped with releaseOnStop", RELEASE_S)
+            limit_s = RELEASE_S + (self.config.hooks.demote_timeout.seconds if self.config.hooks.on_demote else 0)
+            await self.session.release("the agent was stopped with releaseOnStop", limit_s)
         self.session.stop()
         await self._tasks.stop()
         self.probes.close()
@@ -106,6 +123,12 @@ class Node:
         if view.deadline_mono_ns - self._shown_deadline_ns > view.remaining_ns // SHOWN_SHARE:
             self._show()
 
+    def run_hook(self, wanted: RunHook) -> None:
+        self._hooks.run(wanted)
+
+    def kill_hook(self) -> None:
+        self._hooks.kill()
+
     def rows_changed(self) -> None:
         self._notify()
 
@@ -122,6 +145,10 @@ class Node:
     @property
     def load(self) -> Load:
         return self.probes.readings.load()
+
+    @property
+    def lag(self) -> Lag:
+        return self.probes.readings.lag()
 
     def active(self) -> ActiveView:
         """Computed from the clocks at this ask."""
@@ -148,7 +175,15 @@ class Node:
 
     def detail(self) -> agent_pb2.ReportDetail:
         """Probe results and what was measured, for readers of reports."""
-        return agent_pb2.ReportDetail(probes=self.probes.results(), series=self.probes.series(), version=self.version)
+        return agent_pb2.ReportDetail(
+            probes=self.probes.results(),
+            series=self.probes.series(),
+            version=self.version,
+            hooks=[
+                agent_pb2.HookSetting(hook=hook.value, program=argv[0], problem=problem_of(argv))
+                for hook, argv in self._hooks.configured()
+            ],
+        )
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """Yields at once, and then after every change of authority, of its deadline, or of the weights."""

@@ -51,6 +51,7 @@ from primacy_agent.core.lease import (
     Superseded,
     TimePassed,
 )
+from primacy_agent.core.promotion import KillHook, RunHook
 from primacy_agent.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,10 @@ class Host(Protocol):
     def directory_changed(self) -> None: ...
 
     def deadline_moved(self) -> None: ...
+
+    def run_hook(self, wanted: RunHook) -> None: ...
+
+    def kill_hook(self) -> None: ...
 
 
 class Session:
@@ -146,6 +151,10 @@ class Session:
                 self._host.directory_changed()
             case ReportSoon():
                 self.report_soon()
+            case RunHook():
+                self._host.run_hook(effect)
+            case KillHook():
+                self._host.kill_hook()
             case Superseded(reason):
                 logger.error("this life of the agent is superseded; it stays standby", extra={"reason": reason})
 

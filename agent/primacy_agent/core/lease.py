@@ -26,6 +26,7 @@ from primacy_wire.messages import (
     FromAgent,
     Frozen,
     Hello,
+    HookRan,
     Lineage,
     Load,
     Membership,
@@ -46,6 +47,8 @@ from primacy_wire.messages import (
     Welcome,
 )
 
+from primacy_agent.core.promotion import Hook, HookDone, Hooks, KillHook, Promotion, RunHook
+
 SENT_AGE_NS_MAX = 60 * SECOND_NS
 """A report older than the longest TTL can carry no lease any more, so its sending time may be forgotten."""
 CLOCK_GAIN_NS_MIN = 100 * MILLISECOND_NS
@@ -61,6 +64,8 @@ class Memory:
     heard_epoch: int = 0
     membership: Membership = Membership()
     accepted_epoch: int = 0
+    promoted_epoch: int = 0
+    """The epoch that the service is promoted for: its `on_promote` has ended well, and no `on_demote` ran since."""
 
 
 # ---- events
@@ -105,7 +110,7 @@ class TimePassed:
     """A deadline of `next_deadline` was reached."""
 
 
-AgentEvent = Received | Durable | LinkUp | LinkDown | ReleaseNow | TimePassed
+AgentEvent = Received | Durable | LinkUp | LinkDown | ReleaseNow | TimePassed | HookDone
 
 # ---- effects
 
@@ -150,7 +155,9 @@ class Superseded:
     reason: str
 
 
-AgentEffect = Persist | Send | AuthorityChanged | RowsChanged | DirectoryChanged | ReportSoon | Superseded
+AgentEffect = (
+    Persist | Send | AuthorityChanged | RowsChanged | DirectoryChanged | ReportSoon | Superseded | RunHook | KillHook
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,14 @@ def lease_end_ns(base: Now, ttl_ns: int, drift_ppm: int) -> int:
 class LeaseHolder:
     """One life of an agent: what it holds, what it heard, what it may say of itself."""
 
-    def __init__(self, region: str, agent: str, incarnation: str, memory: Memory) -> None:
+    def __init__(
+        self,
+        region: str,
+        agent: str,
+        incarnation: str,
+        memory: Memory,
+        hooks: Hooks = Hooks(),  # noqa: B008 -- frozen
+    ) -> None:
         self.region = region
         self.agent = agent
         self.incarnation = incarnation
@@ -230,6 +244,12 @@ class LeaseHolder:
         self._sent: dict[int, Now] = {}
         self._number = 0
         self._batch = 0
+        self._promotion = Promotion(hooks, memory.promoted_epoch)
+        self._origins: dict[int, tuple[str, str]] = {}
+        """epoch -> (region that was active before, why it was granted), for hooks."""
+        self._releasing: tuple[int, str] | None = None
+        """(epoch, reason) that is being given up: acknowledged when the service is demoted."""
+        self._told_phase = Phase.STANDBY
         self._told_valid = False
         """Whether the last `AuthorityChanged` was for a valid lease: only to notice that it ran out."""
 
@@ -244,8 +264,7 @@ class LeaseHolder:
         region, active_epoch = (rows.active_region, rows.active_epoch) if rows else ("", 0)
         if held is not None and valid:
             region, active_epoch = self.region, held.epoch
-        serving = Phase.FROZEN if frozen else Phase.ACTIVE
-        phase = serving if valid else Phase.STANDBY
+        phase = self._phase(valid, frozen)
         return ActiveView(
             active=phase is Phase.ACTIVE,
             phase=phase,
@@ -258,7 +277,20 @@ class LeaseHolder:
             reason=self._reason(now, valid),
         )
 
+    def _phase(self, valid: bool, frozen: bool) -> Phase:
+        if self._promotion.is_demoting or self._releasing is not None:
+            return Phase.DEMOTING
+        if self._held is None or not valid:
+            return Phase.STANDBY
+        if not self._promotion.is_promoted(self._held.epoch):
+            return Phase.PROMOTING
+        return Phase.FROZEN if frozen else Phase.ACTIVE
+
     def _reason(self, now: Now, valid: bool) -> str:
+        if self._promotion.is_demoting or self._releasing is not None:
+            return "the service is being demoted"
+        if valid and self._held is not None and not self._promotion.is_promoted(self._held.epoch):
+            return "holds the active lease; the service is being promoted"
         if valid:
             return "frozen for a planned move" if self._frozen_at(now) else "holds the active lease"
         if self.superseded:
@@ -276,6 +308,9 @@ class LeaseHolder:
         deadlines = [self._freeze[2]] if self._freeze else []
         if self._held is not None and self._told_valid:
             deadlines.append(self._held.until_ns)
+        inherited_ns = self._promotion.deadline_ns()
+        if inherited_ns is not None:
+            deadlines.append(inherited_ns)
         return min(deadlines, default=None)
 
     # ---- speaking
@@ -352,9 +387,12 @@ class LeaseHolder:
                 pass
             case ReleaseNow(reason):
                 self._on_release_now(reason, out)
+            case HookDone():
+                self._on_hook_done(event, out)
             case TimePassed():
                 pass
         self._notice_ends(now, out)
+        self._follow_hooks(now, out)
         return tuple(out)
 
     def _on_message(self, now: Now, message: ToAgent, out: list[AgentEffect]) -> None:
@@ -442,6 +480,8 @@ class LeaseHolder:
             return
         if offer.epoch < self.memory.heard_epoch or offer.epoch <= self.released_epoch:
             return
+        if self._releasing is not None and offer.epoch <= self._releasing[0]:
+            return
         if self.superseded:
             self.released_epoch = offer.epoch
             out.append(Send(Refuse(self.incarnation, offer.epoch, self.superseded)))
@@ -451,7 +491,8 @@ class LeaseHolder:
         )
         if self._held is not None and self._held.epoch == offer.epoch:
             self._held = self._held.extended(lease)
-            out.append(Send(Accept(self.incarnation, offer.epoch)))  # The first one may have been lost.
+            promoting = not self._promotion.is_promoted(offer.epoch)
+            out.append(Send(Accept(self.incarnation, offer.epoch, promoting)))  # The first one may have been lost.
             return
         waiting = self._accepting.get(offer.epoch)
         if waiting is not None:
@@ -460,6 +501,7 @@ class LeaseHolder:
         if self._held is not None:
             self._held = None  # An older epoch of this region: it was over before this one was decided.
             out.append(AuthorityChanged())
+        self._origins = {offer.epoch: (offer.from_region, offer.reason)}
         self._batch += 1
         self.memory = replace(
             self.memory,
@@ -478,7 +520,8 @@ class LeaseHolder:
             if epoch < self.memory.heard_epoch or epoch <= self.released_epoch or self.superseded:
                 continue
             self._held = lease
-            out += [Send(Accept(self.incarnation, epoch)), AuthorityChanged(), ReportSoon()]
+            promoting = not self._promotion.is_promoted(epoch)
+            out += [Send(Accept(self.incarnation, epoch, promoting)), AuthorityChanged(), ReportSoon()]
 
     def _on_release(self, now: Now, order: Release, out: list[AgentEffect]) -> None:
         if order.incarnation != self.incarnation or not self._follows(order.store_id):
@@ -486,6 +529,8 @@ class LeaseHolder:
         held = self._held
         if held is not None and held.epoch > order.epoch:
             return
+        if self._releasing is not None and self._releasing[0] >= order.epoch:
+            return  # It is acknowledged as soon as the service is demoted.
         holds_it = held is not None and held.epoch == order.epoch and held.is_valid(now)
         if holds_it and order.freeze_id and not (self._frozen_at(now) and self._freeze_id() == order.freeze_id):
             out.append(Send(ReleaseRefused(self.incarnation, order.epoch, order.freeze_id)))
@@ -498,14 +543,64 @@ class LeaseHolder:
             self._give_up(max(epochs), reason, out)
 
     def _give_up(self, epoch: int, reason: str, out: list[AgentEffect]) -> None:
-        self.released_epoch = max(self.released_epoch, epoch)
+        """Hold nothing from now on; it is acknowledged at once, or when `on_demote` has ended."""
         self._accepting.clear()
         if self._held is not None:
             self._held = None
             out.append(AuthorityChanged())
         if self._freeze is not None:
             self._end_freeze(out)
-        out.append(Send(Released(self.incarnation, epoch, reason)))
+        self._releasing = (epoch, reason)
+        self._acknowledge(out)
+
+    def _acknowledge(self, out: list[AgentEffect]) -> None:
+        if self._releasing is None or not self._promotion.is_settled:
+            return
+        epoch, reason = self._releasing
+        self._releasing = None
+        self.released_epoch = max(self.released_epoch, epoch)
+        out += [Send(Released(self.incarnation, epoch, reason)), AuthorityChanged()]
+
+    # ---- hooks
+
+    def _on_hook_done(self, ended: HookDone, out: list[AgentEffect]) -> None:
+        ran = HookRan(
+            self.incarnation,
+            ended.epoch,
+            ended.hook.value,
+            ended.exit_code,
+            ended.outcome,
+            ended.output,
+            ended.length_ns,
+        )
+        out.append(Send(ran))
+        fine = self._promotion.done(ended)
+        out += [AuthorityChanged(), ReportSoon()]
+        if not fine and self._held is not None and self._held.epoch == ended.epoch:
+            last = ended.output.strip().rpartition("\n")[2][:200]
+            how = ended.outcome if ended.outcome != "failed" else f"failed with exit code {ended.exit_code}"
+            self._give_up(ended.epoch, f"{Hook.PROMOTE.value} {how}" + (f": {last}" if last else ""), out)
+
+    def _follow_hooks(self, now: Now, out: list[AgentEffect]) -> None:
+        """Have the service promoted or demoted as the lease says, and acknowledge a release that waited for it."""
+        held = self._held
+        valid_epoch = held.epoch if held is not None and held.is_valid(now) else 0
+        from_region, why = self._origins.get(valid_epoch, ("", "")) if valid_epoch else (self.region, "")
+        if not valid_epoch:
+            why = self._releasing[1] if self._releasing is not None else "the lease ran out"
+        wanted = self._promotion.next(now, valid_epoch, self.memory.heard_epoch, from_region, why)
+        if wanted is not None:
+            out.append(wanted)
+        if self._promotion.promoted_epoch != self.memory.promoted_epoch:
+            self.memory = replace(self.memory, promoted_epoch=self._promotion.promoted_epoch)
+            self._batch += 1
+            out.append(Persist(self._batch, self.memory))
+        self._acknowledge(out)
+        phase = self.active(now).phase
+        if phase is not self._told_phase:
+            self._told_phase = phase
+            if AuthorityChanged() not in out:
+                out.append(AuthorityChanged())
 
     def _on_freeze(self, now: Now, order: Freeze, out: list[AgentEffect]) -> None:
         if order.incarnation != self.incarnation or not self._follows(order.store_id):
