@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from primacy_coordinator.core import events, observation
 from primacy_coordinator.core.model import Limits, Policy, RegionStatus
+from primacy_coordinator.core.state import State
 from primacy_coordinator.core.views import RegionView
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Lag
@@ -132,9 +133,14 @@ def test_a_restart_does_not_forget_that_a_silent_region_was_recovering() -> None
 
 def test_agents_that_join_at_once_are_judged_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """What peers see is gathered once in a moment, however many agents join in it."""
-    gathered = []
+    gathered: list[int] = []
     gather = observation.gather_votes
-    monkeypatch.setattr(observation, "gather_votes", lambda *given: gathered.append(1) or gather(*given))
+
+    def counted(state: State, now_ns: int) -> observation.Votes:
+        gathered.append(now_ns)
+        return gather(state, now_ns)
+
+    monkeypatch.setattr(observation, "gather_votes", counted)
     lab = Lab({"ap": 40, "eu": 40, "us": 40}, POLICY)
     lab.run(0.3)
     assert len(lab.nodes) == 120 and all(node.session is not None for node in lab.nodes.values())
