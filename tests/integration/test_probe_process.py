@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +31,11 @@ from primacy_wire.session_codec import from_agent_from_proto, from_agent_to_prot
 
 from tests.integration.coordinators import free_port
 from tests.integration.probed import response, serving, until
+from tests.integration.test_readme import _grpcurl
 
 pytestmark = pytest.mark.integration
 
+DOCS = Path(__file__).parents[2] / "docs" / "probes.md"
 RSS_KIB_MAX = 60 * 1024
 LOOKS = 100
 """After so many looks, what would pile up has piled up."""
@@ -71,6 +76,13 @@ def settings(folder: Path, http: int, grpc: int) -> Path:
     return file
 
 
+def run_from_page(address: str) -> str:
+    """What the command on docs/probes.md prints for the agent at this address."""
+    (line,) = [line for line in DOCS.read_text().splitlines() if line.startswith("grpcurl ")]
+    command = [_grpcurl(), *shlex.split(line.replace("127.0.0.1:7410", address))[1:]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+
+
 def series_in(detail: agent_pb2.ReportDetail) -> dict[str, float]:
     return {each.name: each.value for each in detail.series}
 
@@ -98,11 +110,13 @@ async def test_an_agent_shows_all_its_probes_and_stays_small(tmp_path: Path) -> 
             async with make_channel(address) as channel:
                 stub: Any = LocalServiceStub(channel)
                 status: GetStatusResponse = await stub.GetStatus(GetStatusRequest(), timeout=10)
+            shown = json.loads(await asyncio.to_thread(run_from_page, address))
             rss = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{agent.pid}/status").read_text())
         finally:
             agent.kill()
             agent.wait()
             await server.stop(None)
+    assert [probe["name"] for probe in shown["detail"]["probes"]] == [probe.name for probe in status.detail.probes]
     assert (status.healthy, status.total) == (1, 1), status.reason
     assert [(probe.name, probe.kind) for probe in status.detail.probes] == [
         *(("process", "process"), ("tcp", "tcp"), ("http", "http"), ("grpc", "grpc")),
