@@ -236,3 +236,27 @@ def test_durations(value: object, nanoseconds: int) -> None:
 def test_what_is_no_duration(value: object) -> None:
     with pytest.raises(ValueError, match="must be seconds"):
         Duration.of(value)
+
+
+def test_a_fault_in_a_mapping_of_free_keys_names_its_key(write: Write) -> None:
+    path = write(
+        "labels: {tier: gold, zone: 3, rack: true}\n"
+        "marks:\n"
+        "  fine: {name: a}\n"
+        "  heavy: {name: b, weight: much}\n"
+        "  broken: {weight: 2}\n"
+        "  deep: {name: c, weight: -1}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(Marked, path)
+    assert [problem.removeprefix(f"{path}:") for problem in caught.value.problems] == [
+        "1: labels.zone: expected `str`, got `int`",
+        "1: labels.rack: expected `str`, got `bool`",
+        "4: marks.heavy.weight: expected `float`, got `str`",
+        "5: marks.broken: `name` is missing",
+        "6: marks.deep.weight: expected `float` >= 0.0",
+    ]
+
+
+class Marked(Settings, rename="camel"):
+    marks: dict[str, Region] = {}
