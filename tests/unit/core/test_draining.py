@@ -135,6 +135,19 @@ def test_a_drain_waits_for_a_failover_that_moves_the_lease_away_already() -> Non
     assert lab.known() == ("eu", 2) and region(lab, "ap").drain_state is DrainState.DRAINED
 
 
+def test_a_drain_during_a_planned_move_goes_with_that_move() -> None:
+    lab = settled()
+    lab.of("ap")[0].deaf = True  # it cannot be frozen
+    move = lab.moved("eu").failover
+    plan = drain(lab, "ap")
+    assert plan.failover is not None and plan.failover.id == move.id
+    lab.run(2.5)
+    lab.of("ap")[0].deaf = False
+    lab.run(2)
+    assert "drain-abandoned" in lab.kinds() and region(lab, "ap").drain_state is DrainState.NONE
+    assert lab.known() == ("ap", 1)
+
+
 def test_a_region_that_is_just_being_granted_the_lease_cannot_be_drained() -> None:
     lab = settled()
     lab.of("eu")[0].deaf = True

@@ -9,7 +9,7 @@ from primacy_coordinator.core import events, observation
 from primacy_coordinator.core.model import Limits, Policy, RegionStatus
 from primacy_coordinator.core.state import State
 from primacy_coordinator.core.views import RegionView
-from primacy_wire.instant import SECOND_NS
+from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 from primacy_wire.messages import Lag
 
 from tests.unit.core.lab import DOWN, UP, Lab
@@ -141,10 +141,14 @@ def test_agents_that_join_at_once_are_judged_together(monkeypatch: pytest.Monkey
         return gather(state, now_ns)
 
     monkeypatch.setattr(observation, "gather_votes", counted)
-    lab = Lab({"ap": 40, "eu": 40, "us": 40}, POLICY)
-    lab.run(0.3)
+    lab = Lab({}, POLICY)
+    for number in range(40):
+        for name in ("ap", "eu", "us"):
+            lab.now = lab.now.plus(MILLISECOND_NS)
+            lab.add(name, f"a{number}")
+            lab.step()
     assert len(lab.nodes) == 120 and all(node.session is not None for node in lab.nodes.values())
-    assert 0 < len(gathered) < 20
+    assert 0 < len(gathered) <= 120 // 20 + 3, "once in 20 ms, and once for each region that is new"
     lab.run(6)
     assert {region(lab, name).verdict.status for name in ("ap", "eu", "us")} == {RegionStatus.HEALTHY}
 

@@ -92,14 +92,15 @@ def test_a_region_on_its_way_back_is_not_judged_by_silence_that_may_be_ours() ->
 
 
 def test_what_a_region_says_of_itself_counts_in_doubt_too() -> None:
-    lab = settled({"ap": 1, "eu": 1, "us": 1, "za": 1})
-    for name in ("eu", "us", "za"):
-        lab.of(name)[0].cut = True
+    """Also where some of its agents are among the lost."""
+    lab = settled({"ap": 2, "eu": 1, "us": 1})
+    for key in ("ap/a2", "eu/a1", "us/a1"):
+        lab.nodes[key].cut = True
     lab.run(3)
     assert doubt(lab) is not None
-    lab.of("ap")[0].health = DOWN
-    lab.run(1.5)
-    assert status(lab, "ap") is RegionStatus.DOWN
+    lab.nodes["ap/a1"].health = DOWN
+    lab.run(3)
+    assert doubt(lab) is not None and status(lab, "ap") is RegionStatus.DOWN
 
 
 def test_losses_one_after_the_other_are_not_doubted() -> None:
@@ -109,6 +110,24 @@ def test_losses_one_after_the_other_are_not_doubted() -> None:
     lab.of("eu")[0].cut = True
     lab.run(4)
     assert "self-doubt-began" not in lab.kinds()
+
+
+def test_the_only_agent_of_a_group_is_no_reason_to_doubt() -> None:
+    lab = settled({"ap": 1})
+    lab.of("ap")[0].cut = True
+    lab.run(4)
+    assert "self-doubt-began" not in lab.kinds()
+
+
+def test_a_doubt_that_peers_end_at_once_does_not_begin_again() -> None:
+    lab = settled({"ap": 1, "eu": 2, "us": 2})
+    lab.of("ap")[0].sees = {"eu": False, "us": False}
+    for name in ("eu", "us"):
+        for node in lab.of(name):
+            node.cut = True
+    lab.run(4)
+    assert lab.kinds().count("self-doubt-began") == lab.kinds().count("self-doubt-ended") == 1
+    assert status(lab, "eu") is status(lab, "us") is RegionStatus.DOWN
 
 
 def test_what_was_doubted_once_is_not_doubted_again() -> None:
