@@ -399,9 +399,9 @@ def test_a_state_folder_of_a_running_or_another_agent(tmp_path: Path) -> None:
 
 def test_wrong_settings_are_a_usage_error_with_a_line_each(tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
-    file.write_text("region: us\nprobes:\n  - name: web\n    kind: http\n    interval: soon\n")
+    file.write_text("region: us\nprobes:\n  - {name: web, kind: http, url: 'http://h/',\n     interval: soon}\n")
     line = refusal("--config", str(file), code=2)
-    assert line.startswith(f"primacy-agent: {file}:5: probes[0].interval: ")
+    assert line.startswith(f"primacy-agent: {file}:4: probes[0].interval: ")
     assert "address" in refusal("--region", "us", "--grpc", "0.0.0.0:1", "--check", code=2)
 
 
