@@ -1,15 +1,16 @@
 """A failover that may lose more than the policy's `max_loss` is an operator's to decide.
 
-While it waits nothing is granted and nothing is ordered to be released; a holder that is heard again simply goes on.
+While it waits nothing is granted and nothing is ordered to be released; a holder that is heard again simply goes on,
+and so does the move when it would not lose too much any more.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from primacy_coordinator.core import authority, steps
+from primacy_coordinator.core import authority, brake, pricing, ranking, steps
 from primacy_coordinator.core.effects import Refusal, RefusalKind, Severity
-from primacy_coordinator.core.election import Ranking, exceeded
+from primacy_coordinator.core.election import Ranking
 from primacy_coordinator.core.events import ApproveFailover, CancelFailover
 from primacy_coordinator.core.model import (
     DONE_STATES,
@@ -18,20 +19,32 @@ from primacy_coordinator.core.model import (
     FailoverRecord,
     FailoverState,
     LeasePhase,
+    Price,
     RegionStatus,
 )
 from primacy_coordinator.core.state import Move, State
 from primacy_coordinator.core.turn import Turn
 
+REVOCABLE = frozenset({FailoverState.FREEZING, FailoverState.AWAITING_APPROVAL})
+"""States of a move in which nothing was given up yet."""
 
-def _loss(state: State, best: Ranking) -> str:
-    """What the move to the winner may lose too much of, in words; empty: nothing."""
-    price = steps.price_of(best)
-    return "" if price is None else exceeded(price.age_ns, price.entries, price.bytes, state.policy.max_loss)
+
+def _loss(state: State, price: Price | None) -> str:
+    """What a move at this price may lose too much of, in words; empty: nothing."""
+    return "" if price is None else pricing.exceeded(price, state.policy.max_loss)
 
 
 def is_dear(state: State, best: Ranking) -> bool:
-    return bool(best.winner) and bool(_loss(state, best))
+    return bool(best.winner) and bool(_loss(state, steps.price_of(best)))
+
+
+def _is_cheap(state: State, price: Price | None) -> bool:
+    """Whether a move is known to lose no more than the policy allows: a figure that went missing is no proof of it."""
+    if price is None:
+        return True
+    limits = state.policy.max_loss
+    pairs = ((limits.age_ns, price.age_ns), (limits.entries, price.entries), (limits.bytes, price.bytes))
+    return all(figure >= 0 for limit, figure in pairs if limit >= 0) and not _loss(state, price)
 
 
 def is_needed(state: State, move: Move, best: Ranking) -> bool:
@@ -40,26 +53,34 @@ def is_needed(state: State, move: Move, best: Ranking) -> bool:
 
 
 def ask(state: State, turn: Turn, move: Move, best: Ranking) -> None:
-    """Wait for an operator, loudly."""
+    """Wait for an operator, loudly, and let other groups fail over meanwhile."""
+    brake.hand_back(state, turn)
+    move.record = replace(
+        move.record, approval_until_wall_ns=state.wall(turn.now.mono_ns) + state.policy.approval_timeout_ns
+    )
+    _call(state, turn, move, best)
+
+
+def _call(state: State, turn: Turn, move: Move, best: Ranking) -> None:
+    """Say what the move would be now, and how to decide."""
     move.record = replace(
         move.record,
         to_region=best.winner,
         candidates=best.candidates,
         explanation=best.explanation,
         price=steps.price_of(best),
-        approval_until_wall_ns=state.wall(turn.now.mono_ns) + state.policy.approval_timeout_ns,
     )
-    steps.enter(state, turn, move, FailoverState.AWAITING_APPROVAL, "approval", "an operator decides")
-    _call(turn, move, _loss(state, best))
-
-
-def _call(turn: Turn, move: Move, loss: str) -> None:
+    if move.record.state is FailoverState.AWAITING_APPROVAL:
+        steps.keep(state, turn, move)
+    else:
+        steps.enter(state, turn, move, FailoverState.AWAITING_APPROVAL, "approval", "an operator decides")
+    loss = _loss(state, move.record.price) or "what nobody measures"
     turn.journal(
         "approval-needed",
-        f"a failover to {move.record.to_region} may lose {loss}: `primacy failover --approve {move.record.id}` lets it "
-        f"go on, `primacy failover --cancel {move.record.id}` does not",
+        f"a failover to {best.winner} may lose {loss}: `primacy failover --approve {move.record.id}` lets it go on, "
+        f"`primacy failover --cancel {move.record.id}` does not",
         Severity.CRITICAL,
-        region=move.record.to_region,
+        region=best.winner,
         failover_id=move.record.id,
         inputs=move.record.price,
     )
@@ -68,38 +89,66 @@ def _call(turn: Turn, move: Move, loss: str) -> None:
 def on_time(state: State, turn: Turn, move: Move) -> None:
     """End the wait: the holder is back, the price has fallen, or the time is over."""
     now_ns = turn.now.mono_ns
+    if _is_back(state):
+        note = f"{state.authority.record.accepted_region} is there again"
+        steps.finish(state, turn, move, FailoverState.ABORTED, note)
+        return
+    best = _best(state, now_ns)
+    if best.winner and _is_cheap(state, steps.price_of(best)):
+        if not steps.is_put_off(state) and brake.may_begin(state, turn):
+            turn.journal(
+                "approval-not-needed",
+                f"{move.record.id} goes on by itself: a failover to {best.winner} loses no more than the policy allows",
+                Severity.WARNING,
+                region=best.winner,
+                failover_id=move.record.id,
+                inputs=steps.price_of(best),
+            )
+            _go_on(state, turn, move)
+        return
+    if best.winner and best.winner != move.record.to_region:
+        _call(state, turn, move, best)
+    if state.wall(now_ns) < move.record.approval_until_wall_ns or not best.winner:
+        return
+    if state.policy.approval_action is ApprovalAction.WAIT:
+        ask(state, turn, move, best)
+    elif not steps.is_put_off(state) and brake.may_begin(state, turn):
+        _approve(state, turn, move, "the policy, for nobody answered in time")
+
+
+def _is_back(state: State) -> bool:
+    """Whether the active region was heard again, got its own epoch back and is not down: there is nothing to move."""
     lease = state.authority
     active = state.regions.get(lease.record.accepted_region)
     down = active is None or active.verdict.status is RegionStatus.DOWN
-    if lease.record.phase is LeasePhase.ACCEPTED and not authority.is_free(state, now_ns) and not down:
-        steps.finish(state, turn, move, FailoverState.ABORTED, f"{lease.record.accepted_region} is there again")
-        return
-    if state.wall(now_ns) < move.record.approval_until_wall_ns:
-        return
-    if state.policy.approval_action is ApprovalAction.MOVE:
-        _go_on(state, turn, move, "the policy, for nobody answered in time")
-        return
-    move.record = replace(move.record, approval_until_wall_ns=state.wall(now_ns) + state.policy.approval_timeout_ns)
-    state.failovers[move.record.id] = move.record
-    turn.write(move.record)
-    _call(turn, move, "more than the policy allows")
+    return lease.record.phase is LeasePhase.ACCEPTED and bool(lease.holds) and not down
 
 
-def _go_on(state: State, turn: Turn, move: Move, owner: str) -> None:
-    now_ns = turn.now.mono_ns
-    move.record = replace(move.record, approved_by=owner, approval_until_wall_ns=0)
+def _best(state: State, now_ns: int) -> Ranking:
+    """Who would be elected now; where the lease is still held, somebody else."""
+    held = state.authority.record.phase is LeasePhase.ACCEPTED and not authority.is_free(state, now_ns)
+    return ranking.rank_now(state, now_ns, exclude=(state.authority.record.accepted_region,) if held else ())
+
+
+def _approve(state: State, turn: Turn, move: Move, owner: str) -> None:
+    move.record = replace(move.record, approved_by=owner)
     turn.journal(
         "failover-approved",
         f"{move.record.id} goes on, approved by {owner}",
         Severity.WARNING,
         failover_id=move.record.id,
     )
-    if authority.is_free(state, now_ns):
+    _go_on(state, turn, move)
+
+
+def _go_on(state: State, turn: Turn, move: Move) -> None:
+    """On to the next step. Whoever calls has seen that somebody can take over (I8)."""
+    move.record = replace(move.record, approval_until_wall_ns=0)
+    if authority.is_free(state, turn.now.mono_ns):
         steps.enter(state, turn, move, FailoverState.WAITING, "wait")
-    elif state.authority.record.phase is LeasePhase.RELEASING:
-        steps.enter(state, turn, move, FailoverState.RELEASING, "release")
-    else:
-        steps.enter(state, turn, move, FailoverState.RELEASING, "release")
+        return
+    steps.enter(state, turn, move, FailoverState.RELEASING, "release")
+    if state.authority.record.phase is not LeasePhase.RELEASING:
         authority.decide_release(state, turn, move.record.id, "")
 
 
@@ -122,7 +171,14 @@ def approve(state: State, turn: Turn, command: ApproveFailover) -> None:
     if refusal is not None or move is None:
         turn.reply(command.request, refusal=refusal)
         return
-    _go_on(state, turn, move, command.owner or "an operator")
+    best = _best(state, turn.now.mono_ns)
+    if not best.winner:
+        refusal = Refusal(
+            RefusalKind.PRECONDITION, "NO_TARGET", f"no region can take over any more: {best.explanation}"
+        )
+        turn.reply(command.request, refusal=refusal)
+        return
+    _approve(state, turn, move, command.owner or "an operator")
     turn.reply(command.request, move.record)
 
 
@@ -130,15 +186,7 @@ def cancel(state: State, turn: Turn, command: CancelFailover) -> None:
     move = state.move
     record = state.failovers.get(command.failover_id)
     refusal = _refusal(state, command.failover_id, record)
-    if (
-        refusal is None
-        and record is not None
-        and record.state
-        not in (
-            FailoverState.FREEZING,
-            FailoverState.AWAITING_APPROVAL,
-        )
-    ):
+    if refusal is None and record is not None and record.state not in REVOCABLE:
         refusal = Refusal(
             RefusalKind.PRECONDITION,
             "PAST_RETURN",
@@ -152,9 +200,22 @@ def cancel(state: State, turn: Turn, command: CancelFailover) -> None:
     if move.record.state is FailoverState.FREEZING:
         steps.thaw(state, turn, move, note)
     else:
-        state.cancelled_until_ns = turn.now.mono_ns + state.policy.approval_timeout_ns
         steps.finish(state, turn, move, FailoverState.ABORTED, note)
+    if move.record.move in (FailoverKind.AUTOMATIC, FailoverKind.FAILBACK):
+        until_wall_ns = state.wall(turn.now.mono_ns) + state.policy.approval_timeout_ns
+        move.record = replace(move.record, quiet_until_wall_ns=until_wall_ns)
+        steps.keep(state, turn, move)
+        put_off_again(state, move.record)
     turn.reply(command.request, move.record)
+
+
+def put_off_again(state: State, cancelled: FailoverRecord) -> None:
+    """What an operator cancelled does not begin again by itself at once; a restart does not forget that."""
+    until_ns = cancelled.quiet_until_wall_ns - state.wall_offset_ns
+    if cancelled.move is FailoverKind.AUTOMATIC:
+        state.cancelled_until_ns = until_ns
+    elif cancelled.move is FailoverKind.FAILBACK:
+        state.failback_from_ns = until_ns
 
 
 def _refusal(state: State, failover_id: str, record: FailoverRecord | None) -> Refusal | None:

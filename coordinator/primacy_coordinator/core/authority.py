@@ -164,6 +164,7 @@ def reset_after_recovery(state: State, turn: Turn, epoch: int) -> None:
     authority.holds.clear()
     authority.refused.clear()
     authority.accepted.clear()
+    authority.promoting.clear()
     authority.wait_until_ns = 0
     authority.free_since_ns = None
     turn.changed(Topic.ACTIVE)
@@ -192,7 +193,7 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
         if report.released_epoch >= record.epoch:
             _give_up(state, turn, life)
         elif report.epoch == record.epoch:
-            _note_accepted(state, turn, life, report.phase is Phase.PROMOTING)
+            _note_accepted(state, turn, life, _is_promoting(authority, life, report.phase))
             if _may_renew(state, session, report, now_ns):
                 renews = True
                 _hold(state, life, now_ns, ttl_ns)
@@ -316,6 +317,16 @@ def on_accept(state: State, turn: Turn, session: Session, message: Accept) -> No
         _note_accepted(state, turn, session.life, message.promoting)
 
 
+def _is_promoting(authority: Authority, life: Life, phase: Phase) -> bool:
+    """Whether the service of a life that holds the epoch is still to be promoted, as far as its report tells.
+
+    A lapsed lease says STANDBY, which is neither: what was known before stays.
+    """
+    if phase in (Phase.ACTIVE, Phase.FROZEN):
+        return False
+    return phase is Phase.PROMOTING or life not in authority.accepted or life in authority.promoting
+
+
 def _note_accepted(state: State, turn: Turn, life: Life, promoting: bool) -> None:
     authority = state.authority
     record = authority.record
@@ -323,6 +334,8 @@ def _note_accepted(state: State, turn: Turn, life: Life, promoting: bool) -> Non
         return
     if (life in authority.accepted, life in authority.promoting) != (True, promoting):
         turn.unsettled = turn.unsettled or state.move is not None
+        if not promoting:
+            state.regions[record.holder].unanswered = 0
     authority.accepted.add(life)
     (authority.promoting.add if promoting else authority.promoting.discard)(life)
     if record.phase is not LeasePhase.OFFERED:
@@ -332,7 +345,6 @@ def _note_accepted(state: State, turn: Turn, life: Life, promoting: bool) -> Non
         turn,
         replace(record, phase=LeasePhase.ACCEPTED, accepted_epoch=record.epoch, accepted_region=record.holder),
     )
-    state.regions[record.holder].unanswered = 0
     turn.journal(
         "lease-accepted",
         f"{record.holder} is active at epoch {record.epoch}",
@@ -357,9 +369,18 @@ def on_refused(state: State, turn: Turn, session: Session, message: Refuse | Rel
             region=session.region,
             epoch=message.epoch,
         )
-        if state.move is not None and session.region == state.authority.record.holder:
-            state.move.failure = message.reason if message.reason.startswith(PROMOTION_FAILED) else ""
+        if message.reason.startswith(PROMOTION_FAILED):
+            _note_failed_promotion(state, turn, session, message.reason)
     _give_up(state, turn, session.life)
+
+
+def _note_failed_promotion(state: State, turn: Turn, session: Session, reason: str) -> None:
+    """The region is barred when no other agent of it is left; a move looks at that when all have given up."""
+    authority = state.authority
+    if state.move is not None:
+        state.move.failure = reason
+    elif authority.record.phase is LeasePhase.ACCEPTED and not authority.accepted - {session.life}:
+        damping.promotion_failed(state, turn, state.regions[session.region], reason)
 
 
 def _give_up(state: State, turn: Turn, life: Life) -> None:
@@ -417,9 +438,6 @@ def on_time(state: State, turn: Turn) -> None:
         state.weights_dirty = True
     if record.phase is LeasePhase.ACCEPTED and authority.free_since_ns is not None and not authority.run_out_told:
         authority.run_out_told = True
-        active = state.regions.get(record.holder)
-        if active is not None and active.verdict.status is not RegionStatus.DOWN:
-            damping.note_fall(state, turn, active, "its lease ran out")
         turn.journal(
             "lease-lapsed",
             f"nobody renewed {record.holder}'s lease of epoch {record.epoch}",

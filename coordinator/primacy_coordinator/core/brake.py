@@ -7,14 +7,18 @@ peers do not reach either is not held: that fault is where it seems to be.
 
 from __future__ import annotations
 
+from primacy_coordinator.core import observation
 from primacy_coordinator.core.effects import BrakeAsked, BrakeReturned
 from primacy_coordinator.core.state import Brake, State
 from primacy_coordinator.core.turn import Turn
 
 
-def may_begin(state: State, turn: Turn, corroborated: bool) -> bool:
+def may_begin(state: State, turn: Turn) -> bool:
     """Whether an automatic failover may begin now; else it has asked, and `on_released` comes when it may."""
-    if corroborated or state.brake is Brake.LET:
+    active = state.regions.get(state.authority.record.accepted_region)
+    if state.brake is Brake.LET or (
+        active is not None and observation.is_corroborated(state, active, turn.now.mono_ns)
+    ):
         return True
     if state.brake is Brake.FREE:
         state.brake = Brake.ASKED

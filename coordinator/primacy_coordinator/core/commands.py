@@ -318,8 +318,9 @@ def unknown_rules(rules: tuple[str, ...]) -> Refusal | None:
 
 
 def _may_take_over(state: FailoverState, command: MoveActive) -> bool:
-    """A forced failover takes the place of a freeze; of a move that waits only with the holder fenced by hand."""
-    return state is FailoverState.FREEZING or bool(command.holder_fenced)
+    """A forced failover takes the place of what can be given up, and of what found nobody; of others by fencing."""
+    waiting = (FailoverState.FREEZING, FailoverState.AWAITING_APPROVAL, FailoverState.WAITING)
+    return state in waiting or bool(command.holder_fenced)
 
 
 def no_target(command: MoveActive, best: election.Ranking) -> Refusal:

@@ -57,6 +57,20 @@ def hold_down(state: State, turn: Turn, region: Region, reason: str) -> None:
     turn.write(region.damping)
 
 
+def promotion_failed(state: State, turn: Turn, region: Region, reason: str) -> None:
+    """The region took an epoch, and its service could not be made active."""
+    record = state.authority.record
+    hold_down(state, turn, region, reason)
+    turn.journal(
+        "promotion-failed",
+        f"{region.record.name} gave epoch {record.epoch} up again: {reason}",
+        Severity.CRITICAL,
+        region=region.record.name,
+        epoch=record.epoch,
+        failover_id=record.failover_id,
+    )
+
+
 def cool_down(state: State, turn: Turn) -> None:
     """The lease moved by itself: no further move for a while, as long as a region serves."""
     if state.policy.cool_down_ns <= 0:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from primacy_wire.messages import Lag, Load
 
+from primacy_coordinator.core import pricing
 from primacy_coordinator.core.model import CandidateResult, ElectionStrategy, Limits, Price, RegionStatus
 
 PENALTIES = {
@@ -89,6 +90,8 @@ class ElectionInput:
     override_rules: tuple[str, ...] = ()
     active_region: str = ""
     """Of the newest accepted epoch: what a move is priced against."""
+    active_rate: float = -1.0
+    """Requests per second that it served when it last said so: what another must carry. Negative: not known."""
     max_lag: Limits = Limits()
     forced: bool = False
     """The operator knows better: soft rules refuse nobody. Hard ones still do, unless passed by name, and nothing
@@ -164,7 +167,7 @@ def _against(given: ElectionInput, candidate: CandidateInput, cost: Price | None
     found = list(candidate.against)
     if candidate.status.name in PENALTIES:
         found.append((candidate.status.name, candidate.status_reason))
-    behind = exceeded(candidate.lag.age_ns, candidate.lag.entries, candidate.lag.bytes, given.max_lag)
+    behind = pricing.exceeded(candidate.lag, given.max_lag)
     if behind:
         found.append(("LAG", f"its data is behind by {behind}"))
     if cost is not None and cost.capacity_short > 0:
@@ -172,36 +175,22 @@ def _against(given: ElectionInput, candidate: CandidateInput, cost: Price | None
     return found
 
 
-def exceeded(age_ns: int, entries: int, size: int, limits: Limits) -> str:
-    """The first figure that is above its bound, in words; empty: none. What is not known exceeds nothing."""
-    if 0 <= limits.age_ns < age_ns:
-        return f"{age_ns / 1e9:.1f} s, more than {limits.age_ns / 1e9:g} s"
-    if 0 <= limits.entries < entries:
-        return f"{entries:,} entries, more than {limits.entries:,}"
-    if 0 <= limits.bytes < size:
-        return f"{size:,} bytes, more than {limits.bytes:,}"
-    return ""
-
-
 def price(given: ElectionInput, active: CandidateInput | None, candidate: CandidateInput) -> Price | None:
-    """What moving the lease from the active region to `candidate` costs; None where it is, or when nobody had it.
-
-    Round trips are compared over the client regions that measure both. What a region must carry on top of its own is
-    the active region's request rate, as far as it is known.
-    """
+    """What moving the lease from the active region to `candidate` costs; None where it is, or when nobody had it."""
     if active is None or active.region == candidate.region:
         return None
-    shares = dict(given.client_traffic) or {c.region: 1.0 for c in given.candidates}
-    here, there = dict(active.rtts) | {active.region: 0}, dict(candidate.rtts) | {candidate.region: 0}
-    both = [client for client in sorted(shares) if client in here and client in there and shares[client] > 0]
-    largest = max((shares[client] for client in both), default=1.0)
-    parts = {client: shares[client] / largest for client in both}
-    added = sum(part * (there[client] - here[client]) for client, part in parts.items()) / (sum(parts.values()) or 1.0)
-    short = 0.0
-    if candidate.capacity > 0 and active.load.request_rate >= 0:
-        short = max(0.0, active.load.request_rate + max(0.0, candidate.load.request_rate) - candidate.capacity)
     lag = candidate.lag
-    return Price(lag.age_ns, lag.entries, lag.bytes, round(added), round(short, 3))
+    return Price(
+        lag.age_ns,
+        lag.entries,
+        lag.bytes,
+        pricing.added_latency_ns(
+            dict(active.rtts) | {active.region: 0},
+            dict(candidate.rtts) | {candidate.region: 0},
+            dict(given.client_traffic) or {c.region: 1.0 for c in given.candidates},
+        ),
+        pricing.capacity_short(given.active_rate, candidate.load.request_rate, candidate.capacity),
+    )
 
 
 def better(one: CandidateResult, other: CandidateResult) -> bool:

@@ -23,7 +23,7 @@ def consider(state: State, turn: Turn) -> None:
         return
     if state.better is None or state.better[0] != best.winner:
         state.better = best.winner, now_ns
-    if now_ns - state.better[1] < state.policy.failback_after_ns:
+    if now_ns - state.better[1] < state.policy.failback_after_ns or now_ns < state.failback_from_ns:
         return
     if state.policy.failback is Failback.AUTO:
         move = steps.begin(

@@ -524,6 +524,8 @@ class FailoverRecord:
     approval_until_wall_ns: int = 0
     """While it awaits approval: when `approval_action` is taken."""
     approved_by: str = ""
+    quiet_until_wall_ns: int = 0
+    """An operator cancelled it: until then no move begins by itself for the same reason."""
     hooks: tuple[HookRun, ...] = ()
     override_rules: tuple[str, ...] = ()
 

@@ -22,7 +22,7 @@ from dataclasses import replace
 from primacy_wire.instant import Now
 from primacy_wire.messages import Freeze, Frozen
 
-from primacy_coordinator.core import approval, authority, damping, ranking, steps
+from primacy_coordinator.core import approval, authority, brake, damping, overrides, ranking, steps
 from primacy_coordinator.core.effects import Severity
 from primacy_coordinator.core.election import ElectionInput, Ranking, rank
 from primacy_coordinator.core.events import MoveActive
@@ -41,6 +41,9 @@ def restore(state: State, now: Now) -> None:
     for record in state.failovers.values():
         if record.state not in DONE_STATES:
             state.move = Move(record, state.policy, now.mono_ns, override_rules=record.override_rules)
+    newest = next(reversed(state.failovers.values()), None)
+    if newest is not None and newest.quiet_until_wall_ns > now.wall_ns:
+        approval.put_off_again(state, newest)
 
 
 def settle_restored(state: State, turn: Turn) -> None:
@@ -75,7 +78,9 @@ def begin_command(state: State, turn: Turn, command: MoveActive, checked: Rankin
     kind = FailoverKind.FORCED if command.forced else FailoverKind.PLANNED
     cause = f"asked for by {command.owner or 'an operator'}" + (f": {command.reason}" if command.reason else "")
     if state.move is not None:
-        steps.finish(state, turn, state.move, FailoverState.ABORTED, "a forced failover took its place")
+        begun = state.move.record.state not in approval.REVOCABLE
+        end = FailoverState.FAILED if begun else FailoverState.ABORTED
+        steps.finish(state, turn, state.move, end, "a forced failover took its place")
     if command.forced and command.holder_fenced:
         authority.take_fenced(state, turn, command.holder_fenced, command.owner, command.reason)
     held = not authority.is_free(state, now_ns)
@@ -116,42 +121,33 @@ def _advance(state: State, turn: Turn, move: Move) -> None:
         case FailoverState.OFFERING:
             if lease.durable.epoch != lease.record.epoch:
                 return
-            if lease.record.phase is LeasePhase.ACCEPTED:
-                if lease.accepted - lease.promoting:
-                    steps.finish(state, turn, move, FailoverState.SUCCEEDED, "")
-                else:
-                    note = f"{lease.record.holder} is being promoted"
-                    steps.enter(state, turn, move, FailoverState.PROMOTING, "promote", note)
+            if lease.accepted - lease.promoting:
+                steps.finish(state, turn, move, FailoverState.SUCCEEDED, "")
+            elif lease.promoting:
+                note = f"{lease.record.holder} is being promoted"
+                steps.enter(state, turn, move, FailoverState.PROMOTING, "promote", note)
             elif authority.is_free(state, now_ns):
-                _passed_by(state, turn, move, "offer")
+                _passed_by(state, turn, move)
         case FailoverState.PROMOTING:
             if lease.accepted - lease.promoting:
                 steps.finish(state, turn, move, FailoverState.SUCCEEDED, "")
             elif authority.is_free(state, now_ns):
-                _passed_by(state, turn, move, "promotion")
+                _passed_by(state, turn, move)
         case FailoverState.AWAITING_APPROVAL:
             approval.on_time(state, turn, move)
         case _:
             pass
 
 
-def _passed_by(state: State, turn: Turn, move: Move, what: str) -> None:
+def _passed_by(state: State, turn: Turn, move: Move) -> None:
     """The region that was granted the epoch did not take it, or could not be promoted: on to the next epoch."""
-    region = state.regions.get(state.authority.record.holder)
+    record = state.authority.record
+    region = state.regions.get(record.holder)
     if region is not None:
         region.unanswered += 1
-        if move.failure:
-            damping.hold_down(state, turn, region, move.failure)
-            turn.journal(
-                "promotion-failed",
-                f"{region.record.name} gave epoch {state.authority.record.epoch} up again: {move.failure}",
-                Severity.CRITICAL,
-                region=region.record.name,
-                epoch=state.authority.record.epoch,
-                failover_id=move.record.id,
-            )
-        elif what == "promotion":
-            damping.hold_down(state, turn, region, "it was lost while it was being promoted")
+        if record.phase is LeasePhase.ACCEPTED:
+            # It took the epoch, so an earlier life of a coordinator may have seen what this one did not.
+            damping.promotion_failed(state, turn, region, move.failure or "it was lost while it was being promoted")
     move.failure = ""
     grant_next(state, turn, move)
 
@@ -163,12 +159,11 @@ def _advance_freeze(state: State, turn: Turn, move: Move) -> None:
     if not move.freeze_sent:
         move.freeze_sent = True
         _send_freeze(state, turn, move)
-    target = move.record.requested_target
     best = ranking.rank_now(
         state,
         now_ns,
         serving=True,
-        target=target,
+        target=_wanted(move),
         exclude=(move.record.from_region,),
         override_rules=move.override_rules,
     )
@@ -209,7 +204,7 @@ def grant_next(state: State, turn: Turn, move: Move) -> None:
     Who can be elected is looked at anew here, whatever an earlier step found.
     """
     now_ns = turn.now.mono_ns
-    if now_ns < move.not_before_ns:
+    if now_ns < move.not_before_ns or _is_put_off(state, turn, move):
         return
     given, best = _choose(state, now_ns, move)
     if best.winner and approval.is_needed(state, move, best):
@@ -218,6 +213,7 @@ def grant_next(state: State, turn: Turn, move: Move) -> None:
     if not best.winner:
         if move.record.state is not FailoverState.WAITING or not move.told_stuck:
             move.told_stuck = True
+            brake.hand_back(state, turn)  # Nobody knows how long this takes: others must not wait for it.
             steps.enter(state, turn, move, FailoverState.WAITING, "wait", "no region can be elected")
             turn.journal(
                 "no-candidate",
@@ -256,9 +252,28 @@ def grant_next(state: State, turn: Turn, move: Move) -> None:
     )
 
 
+def _is_put_off(state: State, turn: Turn, move: Move) -> bool:
+    """Whether an automatic election that waits for a candidate waits longer, for a pause or a self-doubt.
+
+    A move that took the lease from a region goes through: there is only forward. Under a pause it is given up, so that
+    an operator can move by hand; when the pause ends it begins anew.
+    """
+    automatic = move.record.move in (FailoverKind.INITIAL, FailoverKind.AUTOMATIC) and not move.record.approved_by
+    if not automatic or move.record.state is not FailoverState.WAITING or not steps.is_put_off(state):
+        return False
+    if overrides.is_paused(state):
+        steps.finish(state, turn, move, FailoverState.FAILED, "automatic elections are paused")
+    return True
+
+
+def _wanted(move: Move) -> str:
+    """The region that the move is for: the one that was asked for, or that shall take its lease back."""
+    return move.record.to_region if move.record.move is FailoverKind.FAILBACK else move.record.requested_target
+
+
 def _choose(state: State, now_ns: int, move: Move) -> tuple[ElectionInput, Ranking]:
     """The region that was asked for while it can be elected, else the best other one, else any: only forward."""
-    wanted = state.regions.get(move.record.requested_target)
+    wanted = state.regions.get(_wanted(move))
     if wanted is not None and not wanted.unanswered:
         given = ranking.election_input(
             state,

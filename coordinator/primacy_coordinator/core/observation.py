@@ -125,7 +125,8 @@ def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> N
         turn.now.wall_ns,
         region.recovering,
     )
-    if judgement.status is RegionStatus.DOWN:
+    active = state.authority.record.accepted_region == region.record.name and authority.is_serving(state, now_ns)
+    if judgement.status is RegionStatus.DOWN or (judgement.status is RegionStatus.SUSPECT and active):
         damping.note_fall(state, turn, region, judgement.reason)
     region.since_ns = now_ns
     turn.write(region.verdict)
@@ -249,6 +250,11 @@ def load_of(region: Region) -> Load:
         capacity=_total(load.capacity for load in loads),
         in_flight=_total(load.in_flight for load in loads),
     )
+
+
+def last_rate(region: Region) -> float:
+    """Requests per second that it served as far as its agents last said, also those that are silent now; -1: never."""
+    return _total(agent.report.load.request_rate for agent in region.agents.values() if agent.report is not None)
 
 
 def _total(values: Iterable[float]) -> float:

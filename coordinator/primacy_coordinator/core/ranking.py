@@ -20,6 +20,7 @@ def election_input(
 ) -> ElectionInput:
     """The election as it stands now, or as it would stand if the region `if_down` died this instant."""
     rtts = observation.round_trips(state)
+    active = state.regions.get(state.authority.record.accepted_region)
     return ElectionInput(
         strategy=state.policy.strategy,
         serving=serving,
@@ -32,6 +33,7 @@ def election_input(
         exclude=exclude,
         override_rules=override_rules,
         active_region=state.authority.record.accepted_region,
+        active_rate=observation.last_rate(active) if active is not None else -1.0,
         max_lag=state.policy.max_lag,
         forced=forced,
     )

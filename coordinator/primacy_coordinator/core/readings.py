@@ -7,10 +7,10 @@ from dataclasses import replace
 from primacy_wire.instant import Now
 from primacy_wire.messages import Lag, Load, Phase, RouteCount, ServiceState
 
-from primacy_coordinator.core import authority, damping, observation, overrides, ranking, recovery
+from primacy_coordinator.core import authority, damping, observation, overrides, ranking, recovery, steps
 from primacy_coordinator.core.causes import explain as explain_shares
 from primacy_coordinator.core.election import rank
-from primacy_coordinator.core.model import OverrideKind
+from primacy_coordinator.core.model import OverrideKind, RegionStatus
 from primacy_coordinator.core.state import Agent, Region, State
 from primacy_coordinator.core.views import (
     AgentView,
@@ -148,8 +148,9 @@ def explain(state: State, now: Now, if_down: str) -> ExplanationView:
     """The election as it would go now, or if the region `if_down` died this instant."""
     now_ns = now.mono_ns
     active, _ = active_now(state, now_ns)
-    serving = bool(active) and active != if_down
-    given = ranking.election_input(state, now_ns, serving, if_down=if_down, exclude=(active,) if serving else ())
+    held = bool(active) and active != if_down
+    serving = held and state.regions[active].verdict.status is not RegionStatus.DOWN
+    given = ranking.election_input(state, now_ns, serving, if_down=if_down, exclude=(active,) if held else ())
     best = rank(given)
     return ExplanationView(
         strategy=state.policy.strategy,
@@ -158,7 +159,7 @@ def explain(state: State, now: Now, if_down: str) -> ExplanationView:
         explanation=best.explanation,
         active_region=active,
         if_down=if_down,
-        would_move=not serving and bool(best.winner) and state.self_doubt is None and not overrides.is_paused(state),
+        would_move=not serving and bool(best.winner) and not steps.is_put_off(state),
     )
 
 

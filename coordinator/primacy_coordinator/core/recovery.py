@@ -13,8 +13,8 @@ from primacy_wire.messages import Lag
 
 from primacy_coordinator.core import damping, observation, overrides
 from primacy_coordinator.core.effects import Topic
-from primacy_coordinator.core.election import exceeded
 from primacy_coordinator.core.model import RegionStatus
+from primacy_coordinator.core.pricing import exceeded
 from primacy_coordinator.core.ramps import slow_start_part
 from primacy_coordinator.core.routing import SERVES
 from primacy_coordinator.core.state import Region, State
@@ -112,8 +112,7 @@ def _meaning(state: State, step: str) -> str:
 
 
 def _behind(state: State, region: Region) -> str:
-    lag = observation.lag_of(region)
-    return exceeded(lag.age_ns, lag.entries, lag.bytes, state.policy.max_lag)
+    return exceeded(observation.lag_of(region), state.policy.max_lag)
 
 
 def _against(state: State, region: Region, now_ns: int) -> list[str]:

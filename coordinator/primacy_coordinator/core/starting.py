@@ -7,7 +7,7 @@ of comfort is among them: without an active region every candidate that only sof
 
 from __future__ import annotations
 
-from primacy_coordinator.core import approval, authority, brake, failback, moves, observation, overrides, ranking, steps
+from primacy_coordinator.core import approval, authority, brake, failback, moves, overrides, ranking, steps
 from primacy_coordinator.core.effects import Severity
 from primacy_coordinator.core.election import Ranking
 from primacy_coordinator.core.model import FailoverKind, FailoverState, LeasePhase, RegionStatus
@@ -23,7 +23,7 @@ def on_time(state: State, turn: Turn) -> None:
     if lease.durable != lease.record:
         return
     _tell_of_pause(state, turn)
-    if state.self_doubt is not None or overrides.is_paused(state):
+    if steps.is_put_off(state):
         brake.hand_back(state, turn)
         return
     if lease.record.phase is LeasePhase.NONE:
@@ -75,15 +75,15 @@ def _consider_failover(state: State, turn: Turn) -> bool:
 
 def _begin(state: State, turn: Turn, best: Ranking, first: FailoverState, cause: str, before: tuple[str, int]) -> bool:
     now_ns = turn.now.mono_ns
-    if not best.winner or now_ns < state.cancelled_until_ns:
+    dear = approval.is_dear(state, best)
+    if not best.winner or (dear and now_ns < state.cancelled_until_ns):
         return False
+    # What awaits approval moves nothing yet, and must not keep other groups from moving.
+    if not dear and not brake.may_begin(state, turn):
+        return True
     name = state.authority.record.accepted_region
     active = state.regions.get(name)
-    if not brake.may_begin(state, turn, active is not None and observation.is_corroborated(state, active, now_ns)):
-        return True
     down = active is not None and active.verdict.status is RegionStatus.DOWN
-    evidence = active.verdict.evidence if active is not None and down else ()
-    dear = approval.is_dear(state, best)
     move = steps.begin(
         state,
         turn,
@@ -93,7 +93,7 @@ def _begin(state: State, turn: Turn, best: Ranking, first: FailoverState, cause:
         cause,
         before,
         best,
-        evidence=evidence,
+        evidence=active.verdict.evidence if active is not None and down else (),
     )
     if dear:
         approval.ask(state, turn, move, best)

@@ -267,6 +267,8 @@ class State:
     """What is added to this machine's clock to get the wall clock, as of its last event."""
     cancelled_until_ns: int = 0
     """Until when no automatic move begins again after an operator cancelled one, unless the situation changes."""
+    failback_from_ns: int = 0
+    """No failback begins before: an operator cancelled the last one."""
     better: tuple[str, int] | None = None
     """(region, since when it could take the lease back)."""
     better_told: str = ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from primacy_wire.messages import HookRan, Thaw
 
-from primacy_coordinator.core import brake, damping
+from primacy_coordinator.core import brake, damping, overrides
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.election import Ranking
 from primacy_coordinator.core.events import MoveActive
@@ -26,6 +26,11 @@ HOOKS_KEPT_MAX = 20
 """Runs of hooks that are kept with a move: the newest."""
 FREEZE_PART_USED = 0.8
 """Share of a freeze within which the release must be decided, so that it arrives while the freeze still stands."""
+
+
+def is_put_off(state: State) -> bool:
+    """Whether automatic elections wait: an operator paused them, or the coordinator doubts itself."""
+    return state.self_doubt is not None or overrides.is_paused(state)
 
 
 def price_of(best: Ranking) -> Price | None:
@@ -108,7 +113,7 @@ def enter(state: State, turn: Turn, move: Move, to: FailoverState, phase: str, n
     phases = _closed(turn, move)
     move.record = replace(move.record, state=to, phases=(*phases, FailoverPhase(phase, turn.now.wall_ns, note=note)))
     move.phase_began_ns = turn.now.mono_ns
-    _keep(state, turn, move)
+    keep(state, turn, move)
 
 
 def _closed(turn: Turn, move: Move) -> tuple[FailoverPhase, ...]:
@@ -119,7 +124,8 @@ def _closed(turn: Turn, move: Move) -> tuple[FailoverPhase, ...]:
     return (*phases[:-1], replace(phases[-1], end_wall_ns=turn.now.wall_ns, length_ns=length_ns))
 
 
-def _keep(state: State, turn: Turn, move: Move) -> None:
+def keep(state: State, turn: Turn, move: Move) -> None:
+    """Write the record as it is now."""
     state.failovers[move.record.id] = move.record
     move.batch = turn.batch
     turn.write(move.record)
@@ -131,8 +137,8 @@ def finish(state: State, turn: Turn, move: Move, to: FailoverState, note: str) -
     phases = _closed(turn, move)
     if note and phases:
         phases = (*phases[:-1], replace(phases[-1], note=note))
-    move.record = replace(move.record, state=to, end_wall_ns=turn.now.wall_ns, phases=phases)
-    _keep(state, turn, move)
+    move.record = replace(move.record, state=to, end_wall_ns=turn.now.wall_ns, phases=phases, approval_until_wall_ns=0)
+    keep(state, turn, move)
     state.move = None
     state.better = None
     brake.hand_back(state, turn)
