@@ -19,7 +19,7 @@ from primacy_wire.yaml_text import Document, Path, dotted, parse
 
 from primacy_agent.core.mapping import KNOWN, Missing
 from primacy_agent.core.selectors import SelectorError, parse_selector
-from primacy_agent.hooks import problem_of
+from primacy_agent.hook_config import HooksConfig
 from primacy_agent.probe_config import (
     AnyProbe,
     Problem,
@@ -31,8 +31,6 @@ from primacy_agent.probe_config import (
 from primacy_agent.probes.http_get import check_url
 
 ENV_PREFIX = "PRIMACY_AGENT"
-HOOK_S_MIN = 0.1
-HOOK_S_MAX = 3600.0
 METRICS_PROBE = "metrics-url"
 """The name of the probe that `metricsUrl` stands for."""
 LOAD_NAMES = {
@@ -81,17 +79,6 @@ class TlsConfig(_Settings, frozen=True):
     """Who signs the coordinator's and the other agents' certificates; given, a peer without one is refused."""
     server_name: str = ""
     """The name to expect in the coordinator's certificate instead of its host."""
-
-
-class HooksConfig(_Settings, frozen=True):
-    """Programs that make the service what the lease says: each a path and its arguments, and must be idempotent."""
-
-    on_promote: list[str] = []
-    """Runs when this region becomes active; the agent is ACTIVE once it exited 0."""
-    on_demote: list[str] = []
-    """Runs when it is active no more: before a release is acknowledged, or after the lease ran out."""
-    promote_timeout: Duration = Duration.of("60s")
-    demote_timeout: Duration = Duration.of("5s")
 
 
 class AgentConfig(_Settings, frozen=True):
@@ -167,7 +154,7 @@ class AgentConfig(_Settings, frozen=True):
 def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> AgentConfig:
     """The settings, checked together. Raises `ConfigError` with every problem found."""
     config = load(AgentConfig, path, ENV_PREFIX, environ, flags)
-    problems = [*_names(config), *_places(config), *_addresses(config), *_probes(config), *_hooks(config)]
+    problems = [*_names(config), *_places(config), *_addresses(config), *_probes(config), *config.hooks.faults()]
     if problems:
         document = parse(pathlib.Path(path).read_text(encoding="utf-8"), path) if path else None
         raise ConfigError([_line(document, environ, flags, *problem) for problem in problems])
@@ -229,21 +216,6 @@ def _addresses(config: AgentConfig) -> list[Problem]:
     found += [(key, trouble) for key, address in others if (trouble := check_target(address))]
     if config.metrics_url and (trouble := check_url(config.metrics_url)):
         found.append((("metricsUrl",), trouble))
-    return found
-
-
-def _hooks(config: AgentConfig) -> list[Problem]:
-    found: list[Problem] = []
-    hooks = config.hooks
-    for key, argv, timeout in (
-        ("onPromote", hooks.on_promote, hooks.promote_timeout),
-        ("onDemote", hooks.on_demote, hooks.demote_timeout),
-    ):
-        if argv and (problem := problem_of(argv)):
-            found.append((("hooks", key), problem))
-        if not HOOK_S_MIN <= timeout.seconds <= HOOK_S_MAX:
-            name = key.removeprefix("on").lower() + "Timeout"
-            found.append((("hooks", name), f"must be from {HOOK_S_MIN:g}s to {HOOK_S_MAX / 3600:g}h"))
     return found
 
 

@@ -1,95 +1,127 @@
-"""Runs the service's hooks: the operator's programs, one at a time, bounded in time, killed with their whole group."""
+"""Runs the hooks that the core asks for: it decides when they run and when they are killed, this file how.
+
+A hook runs in a process group of its own, which is killed when the hook has ended, when the core says so, and when the
+agent stops. An agent that is itself killed cannot do that: the file `hook.json` in the state folder names the hook
+that runs, so that the next life of the agent kills it before anything else.
+
+Weakness: a process that a hook put into a session of its own (a database server, say) outlives it, as it is meant to.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import shutil
+import os
+import select
+import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from primacy_wire.clock import read_now
+from primacy_wire.clock import boot_id, read_now
+from primacy_wire.daemon import start_ticks
 from primacy_wire.instant import SECOND_NS
 
-from primacy_agent.core.promotion import Hook, HookDone, RunHook
-from primacy_agent.programs import How, NotStarted, run
+from primacy_agent.core.effects import KillHook, RunHook
+from primacy_agent.core.events import HookDone
+from primacy_agent.core.hooks import HookKind
+from primacy_agent.programs import NotStarted, Running
 from primacy_agent.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-OUTPUT_LENGTH_MAX = 4_000
-"""Of what a hook prints, so much of the end goes into the failover's history."""
-KILLED = -1
-
-
-def problem_of(argv: Sequence[str]) -> str:
-    """Why a hook could not be started; empty when it can."""
-    return "" if shutil.which(argv[0]) else f"{argv[0]!r} is not an executable file: give its path, and chmod +x it"
+HOOK_FILE = "hook.json"
+LEFTOVER_MS = 1_000
+"""A killed hook of an earlier life is waited for so long; only the kernel can hold it longer."""
 
 
 class HookRunner:
-    """Starts what the lease holder asks for, and says how it ended."""
+    """Performs `RunHook` and `KillHook`; `done` hears of each end once."""
 
     def __init__(
         self,
-        argv: Mapping[Hook, Sequence[str]],
-        timeouts_s: Mapping[Hook, float],
-        environ: Mapping[str, str],
+        argv: Mapping[HookKind, Sequence[str]],
+        folder: Path,
         done: Callable[[HookDone], None],
         tasks: Tasks,
     ) -> None:
-        """`environ`: what every hook gets besides PRIMACY_EPOCH, _FROM and _REASON. `done` is called once for each."""
         self._argv = argv
-        self._timeouts_s = timeouts_s
-        self._environ = environ
+        self._file = folder / HOOK_FILE
         self._done = done
         self._tasks = tasks
-        self._running: asyncio.Task[tuple[str, int, str]] | None = None
-
-    def configured(self) -> list[tuple[Hook, Sequence[str]]]:
-        return [(hook, argv) for hook, argv in self._argv.items() if argv]
+        self._killed = asyncio.Event()
 
     def run(self, wanted: RunHook) -> None:
-        self._tasks.start(self._follow(wanted), name=wanted.hook.value)
+        self._killed = killed = asyncio.Event()
+        self._tasks.start(self._follow(wanted, killed), name=wanted.kind.value)
 
-    def kill(self) -> None:
-        """End the one that runs."""
-        if self._running is not None:
-            self._running.cancel()
+    def kill(self, unwanted: KillHook) -> None:
+        logger.warning("hook is killed", extra={"hook": unwanted.kind.value, "epoch": unwanted.epoch})
+        self._killed.set()
 
-    async def _follow(self, wanted: RunHook) -> None:
+    async def _follow(self, wanted: RunHook, killed: asyncio.Event) -> None:
         began_ns = read_now().mono_ns
-        logger.info("hook starts", extra={"hook": wanted.hook.value, "epoch": wanted.epoch, "why": wanted.reason})
-        self._running = running = asyncio.ensure_future(self._run(wanted))
+        environ = dict(wanted.environment)
+        logger.info(
+            "hook starts",
+            extra={"hook": wanted.kind.value, "epoch": wanted.epoch, "why": environ.get("PRIMACY_REASON", "")},
+        )
         try:
-            await asyncio.wait((running,))
-        finally:
-            self._running = None
-            if not running.done():  # The agent stops: what it started must not outlive it unnoticed.
-                running.cancel()
-                await asyncio.wait((running,))
-        length_ns = read_now().mono_ns - began_ns
-        if running.cancelled():
-            outcome, exit_code, output = "failed", KILLED, "killed: its lease is gone"
-        else:
-            outcome, exit_code, output = running.result()
-        level = logging.INFO if outcome == "succeeded" else logging.ERROR
-        extra = {"hook": wanted.hook.value, "epoch": wanted.epoch, "outcome": outcome, "s": length_ns / SECOND_NS}
-        logger.log(level, "hook ended", extra=extra)
-        self._done(HookDone(wanted.hook, wanted.epoch, outcome, exit_code, output, length_ns))
-
-    async def _run(self, wanted: RunHook) -> tuple[str, int, str]:
-        environ = {
-            **self._environ,
-            "PRIMACY_EPOCH": str(wanted.epoch),
-            "PRIMACY_FROM": wanted.from_region,
-            "PRIMACY_REASON": wanted.reason,
-        }
-        timeout_s = self._timeouts_s[wanted.hook]
-        try:
-            ended = await run(self._argv[wanted.hook], timeout_s, environ)
+            running = Running(self._argv[wanted.kind], environ)
         except NotStarted as error:
-            return "not started", KILLED, str(error)
-        output = ended.output.decode(errors="replace")[-OUTPUT_LENGTH_MAX:]
-        if ended.how is How.TIMED_OUT:
-            return "timed out", KILLED, f"{output}\nkilled after {timeout_s:g} s".lstrip("\n")
-        return ("succeeded" if ended.exit_code == 0 else "failed"), ended.exit_code, output
+            self._say(HookDone(wanted.kind, wanted.epoch, -1, str(error), 0, started=False))
+            return
+        stop = asyncio.create_task(killed.wait())
+        try:
+            self._note(running.pid)
+            await asyncio.wait((running.over, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            await running.end()
+            self._forget()
+        length_ns = read_now().mono_ns - began_ns
+        output = running.output.kept.decode(errors="replace")
+        self._say(HookDone(wanted.kind, wanted.epoch, running.exit_code, output, length_ns))
+
+    def _say(self, ended: HookDone) -> None:
+        seconds = round(ended.length_ns / SECOND_NS, 3)
+        extra = {"hook": ended.kind.value, "epoch": ended.epoch, "exit": ended.exit_code, "seconds": seconds}
+        if ended.exit_code == 0:
+            logger.info("hook succeeded", extra=extra)
+        else:
+            logger.error("hook failed", extra=extra | {"output": ended.output})
+        self._done(ended)
+
+    # ---- over the agent's death
+
+    def _note(self, pid: int) -> None:
+        noted = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()}
+        try:
+            self._file.write_text(json.dumps(noted) + "\n")
+        except OSError as error:
+            logger.warning("the hook that runs cannot be noted", extra={"reason": str(error)})
+
+    def _forget(self) -> None:
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
+
+    def end_leftover(self) -> None:
+        """Kill the hook that an earlier life started and did not see end. Waits for its end: then another may start."""
+        try:
+            noted = json.loads(self._file.read_bytes())
+            pid, ticks, boot = int(noted["pid"]), noted["start_ticks"], noted["boot_id"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # None, or one that was killed while it was noted: its hook had hardly begun.
+        if boot == boot_id() and ticks is not None and start_ticks(pid) == ticks:
+            logger.warning("a hook of an earlier life still runs: it is killed", extra={"pid": pid})
+            with suppress(ProcessLookupError, PermissionError):
+                descriptor = os.pidfd_open(pid)
+                try:
+                    os.killpg(pid, signal.SIGKILL)
+                    poll = select.poll()
+                    poll.register(descriptor, select.POLLIN)
+                    poll.poll(LEFTOVER_MS)
+                finally:
+                    os.close(descriptor)
+        self._forget()

@@ -16,11 +16,13 @@ from primacy_wire.instant import Now
 from primacy_wire.messages import Lag, Load, Report, ServiceState, agent_key
 
 from primacy_agent.config import AgentConfig
-from primacy_agent.core.lease import ActiveView, LeaseHolder
-from primacy_agent.core.promotion import Hook, Hooks, RunHook
+from primacy_agent.core.effects import KillHook, RunHook
+from primacy_agent.core.lease import LeaseHolder
 from primacy_agent.core.routes import RouteCounter
 from primacy_agent.core.shunning import Row, dead_regions, nearest_first, without
-from primacy_agent.hooks import HookRunner, problem_of
+from primacy_agent.core.views import ActiveView
+from primacy_agent.hook_config import program_problem
+from primacy_agent.hooks import HookRunner
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.running import Probes
 from primacy_agent.session import Session
@@ -44,13 +46,8 @@ class Node:
         self.version = version("primacy")
         self.key = agent_key(config.region, config.name)
         self.incarnation = secrets.token_hex(8)
-        hooks = config.hooks
         self.holder = LeaseHolder(
-            config.region,
-            config.name,
-            self.incarnation,
-            state.memory,
-            Hooks(promote=bool(hooks.on_promote), demote=bool(hooks.on_demote)),
+            config.region, config.name, self.incarnation, state.memory, config.hooks.settings(config.group)
         )
         self.routes = RouteCounter()
         self._state = state
@@ -71,17 +68,12 @@ class Node:
             self._tasks,
         )
         self.session = Session(config, self.holder, state.keep, self, self._tasks)
-        self._hooks = HookRunner(
-            {Hook.PROMOTE: hooks.on_promote, Hook.DEMOTE: hooks.on_demote},
-            {Hook.PROMOTE: hooks.promote_timeout.seconds, Hook.DEMOTE: hooks.demote_timeout.seconds},
-            {"PRIMACY_GROUP": config.group, "PRIMACY_REGION": config.region, "PRIMACY_AGENT_NAME": config.name},
-            self.session.post,
-            self._tasks,
-        )
+        self._hooks = HookRunner(config.hooks.argv(), state.path, self.session.post, self._tasks)
 
     # ---- life
 
     def start(self) -> None:
+        self._hooks.end_leftover()
         self._show()
         self.probes.start()
         self._tasks.start(self.session.run(), name="session")
@@ -106,7 +98,7 @@ class Node:
         readings = self.probes.readings
         counts = self.routes.counts()
         report = self.holder.report(now, health, readings.load(), self.peers.sights(), counts, self.detail())
-        return replace(report, lag=readings.lag())
+        return replace(report, lag=readings.lag(), wall_ns=now.wall_ns)
 
     def authority_changed(self) -> None:
         self._notify()
@@ -126,8 +118,8 @@ class Node:
     def run_hook(self, wanted: RunHook) -> None:
         self._hooks.run(wanted)
 
-    def kill_hook(self) -> None:
-        self._hooks.kill()
+    def kill_hook(self, unwanted: KillHook) -> None:
+        self._hooks.kill(unwanted)
 
     def rows_changed(self) -> None:
         self._notify()
@@ -180,8 +172,8 @@ class Node:
             series=self.probes.series(),
             version=self.version,
             hooks=[
-                agent_pb2.HookSetting(hook=hook.value, program=argv[0], problem=problem_of(argv))
-                for hook, argv in self._hooks.configured()
+                agent_pb2.HookSetting(hook=kind.value, program=argv[0], problem=program_problem(argv[0]))
+                for kind, argv in self.config.hooks.argv().items()
             ],
         )
 

@@ -64,7 +64,7 @@ async def run(
     `keep_bytes`: keep so much of stdout from its beginning, apart from stderr; 0: keep the end of both, mixed as they
     came. A program that writes more than `bytes_max` to one of them is killed.
     """
-    running = _Running(argv, more_environ or {}, keep_bytes, bytes_max)
+    running = Running(argv, more_environ or {}, keep_bytes, bytes_max)
     how = How.TIMED_OUT
     try:
         with suppress(TimeoutError):
@@ -75,12 +75,13 @@ async def run(
     return Ended(how, running.exit_code, bytes(running.output.kept), bytes(running.errors.kept), reaped)
 
 
-class _Running:
-    """One process, its pidfd and its pipes."""
+class Running:
+    """One process, its pidfd and its pipes; `end` must be called. `run` is what most callers want."""
 
     def __init__(
-        self, argv: Sequence[str], more_environ: Mapping[str, str], keep_bytes: int, bytes_max: int | None
+        self, argv: Sequence[str], more_environ: Mapping[str, str], keep_bytes: int = 0, bytes_max: int | None = None
     ) -> None:
+        """Start it. Raises NotStarted."""
         self._loop = asyncio.get_running_loop()
         self.over: asyncio.Future[How] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -104,6 +105,11 @@ class _Running:
         self.errors = (
             _Pipe(self._process.stderr.fileno(), 0, bytes_max, too_much) if self._process.stderr else _NoPipe()
         )
+
+    @property
+    def pid(self) -> int:
+        """Also the number of its process group and of its session."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int:

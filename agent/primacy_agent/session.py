@@ -32,26 +32,29 @@ from primacy_wire.messages import Answer, FromAgent, Report
 from primacy_wire.session_codec import from_agent_to_proto, to_agent_from_proto
 
 from primacy_agent.config import AgentConfig
-from primacy_agent.core.lease import (
+from primacy_agent.core.effects import (
     AgentEffect,
-    AgentEvent,
     AuthorityChanged,
     DirectoryChanged,
-    Durable,
-    LeaseHolder,
-    LinkDown,
-    LinkUp,
-    Memory,
+    KillHook,
     Persist,
-    Received,
-    ReleaseNow,
     ReportSoon,
     RowsChanged,
+    RunHook,
     Send,
     Superseded,
+)
+from primacy_agent.core.events import (
+    AgentEvent,
+    Durable,
+    LinkDown,
+    LinkUp,
+    Received,
+    ReleaseNow,
     TimePassed,
 )
-from primacy_agent.core.promotion import KillHook, RunHook
+from primacy_agent.core.lease import LeaseHolder
+from primacy_agent.core.memory import Memory
 from primacy_agent.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -86,7 +89,7 @@ class Host(Protocol):
 
     def run_hook(self, wanted: RunHook) -> None: ...
 
-    def kill_hook(self) -> None: ...
+    def kill_hook(self, unwanted: KillHook) -> None: ...
 
 
 class Session:
@@ -154,7 +157,7 @@ class Session:
             case RunHook():
                 self._host.run_hook(effect)
             case KillHook():
-                self._host.kill_hook()
+                self._host.kill_hook(effect)
             case Superseded(reason):
                 logger.error("this life of the agent is superseded; it stays standby", extra={"reason": reason})
 
@@ -214,6 +217,7 @@ class Session:
 
     async def run(self) -> None:
         """Keep a session open until `stop`, or until this life is superseded."""
+        self.post(TimePassed())  # What an earlier life left to be done waits for no coordinator.
         backoff = Backoff(random.Random(), BACKOFF_NS_FIRST, BACKOFF_NS_MOST)
         addresses = deque(self._config.coordinators)
         while not self._stopping and not self.holder.superseded:
@@ -345,7 +349,7 @@ class Session:
         end_ns = read_now().mono_ns + int(limit_s * SECOND_NS)
         # Two queues and a link: looking again is simpler than an event for each.
         while self.connected and read_now().mono_ns < end_ns:
-            if said_at is None and not self._behind and not self._outgoing:
+            if said_at is None and self.holder.is_settled and not self._behind and not self._outgoing:
                 said_at = self.reported_number
                 self.report_soon()
             if said_at is not None and self.holder.answered > said_at:

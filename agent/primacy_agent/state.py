@@ -11,7 +11,8 @@ from primacy_wire.clock import boot_id
 from primacy_wire.daemon import FolderError, StateFolder, write_file
 from primacy_wire.messages import agent_key
 
-from primacy_agent.core.lease import ActiveView, Memory
+from primacy_agent.core.memory import Memory
+from primacy_agent.core.views import ActiveView
 
 MEMORY_FILE = "memory.json"
 ACTIVE_FILE = "active.json"
@@ -22,6 +23,7 @@ class AgentState:
 
     def __init__(self, path: Path, group: str, region: str, agent: str) -> None:
         """Take the folder and read its memory. Raises FolderError, and then has changed nothing in it."""
+        self.path = path
         self._owner = {"group": group, "agent": agent_key(region, agent)}
         self._folder = StateFolder(path, "primacy-agent")
         self._boot_id = boot_id()

@@ -1,32 +1,32 @@
 """The lease holder: whether this agent may call its region active, now.
 
 1. Every rule of authority at the agent is in this file (I1): what counts, from when, and what is final.
-2. A lease is counted from when the report was *sent* that an answer or an offer names, and for `T·(1-drift)`; so it
-   ends here before the coordinator, who counts longer and from later, may grant another.
+2. A lease is counted from when the report was *sent* that an answer or an offer names, and for `T·(1-drift)` (see
+   `counting`); so it ends here before the coordinator, who counts longer and from later, may grant another.
 3. "Am I active?" is computed from the clock at the moment of asking (`active`); no flag remembers it.
 4. What must survive a restart (`Memory`) is durable before anything that rests on it is said (I7). The lease itself is
    not among it: a new life holds nothing until it is offered its region's epoch again.
 5. Nothing is taken for an epoch older than the newest ever heard of, nor from a store that this agent does not follow.
+6. A lease makes the region active only when the service follows it: what its hooks have to do for that is in
+   `promotion`, and a release is said when they have ended.
 
-Nothing here reads a clock or does I/O. Source of the counting rule: C. Gray, D. Cheriton, "Leases" (SOSP 1989), with
-the bound on clock *rates* put on both sides.
+Nothing here reads a clock or does I/O.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import replace
 
-from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
+from primacy_wire.instant import SECOND_NS, Now
 from primacy_wire.messages import (
     PROTOCOL_VERSION,
     Accept,
     Answer,
     Directory,
     Freeze,
-    FromAgent,
     Frozen,
     Hello,
-    HookRan,
     Lineage,
     Load,
     Membership,
@@ -36,7 +36,6 @@ from primacy_wire.messages import (
     Refuse,
     RegionSpec,
     Release,
-    Released,
     ReleaseRefused,
     Report,
     RouteCount,
@@ -47,175 +46,44 @@ from primacy_wire.messages import (
     Welcome,
 )
 
-from primacy_agent.core.promotion import Hook, HookDone, Hooks, KillHook, Promotion, RunHook
+from primacy_agent.core.counting import Lease, lease_end_ns
+from primacy_agent.core.effects import (
+    AgentEffect,
+    AuthorityChanged,
+    DirectoryChanged,
+    Persist,
+    ReportSoon,
+    RowsChanged,
+    Send,
+    Superseded,
+)
+from primacy_agent.core.events import (
+    AgentEvent,
+    Durable,
+    HookDone,
+    LinkDown,
+    LinkUp,
+    Received,
+    ReleaseNow,
+    TimePassed,
+)
+from primacy_agent.core.hooks import HookSettings
+from primacy_agent.core.memory import Memory
+from primacy_agent.core.promotion import Promotion, Standing
+from primacy_agent.core.views import ActiveView
 
 SENT_AGE_NS_MAX = 60 * SECOND_NS
 """A report older than the longest TTL can carry no lease any more, so its sending time may be forgotten."""
-CLOCK_GAIN_NS_MIN = 100 * MILLISECOND_NS
-"""How much REALTIME may gain on BOOTTIME beyond the drift before the guest's clock counts as having stood still."""
 REPORT_INTERVAL_NS_DEFAULT = SECOND_NS
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What the agent keeps in its state folder."""
-
-    lineage: Lineage = Lineage()
-    heard_epoch: int = 0
-    membership: Membership = Membership()
-    accepted_epoch: int = 0
-    promoted_epoch: int = 0
-    """The epoch that the service is promoted for: its `on_promote` has ended well, and no `on_demote` ran since."""
-
-
-# ---- events
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """The coordinator said something."""
-
-    message: ToAgent
-
-
-@dataclass(frozen=True, slots=True)
-class Durable:
-    """A `Persist` is on disk (they become durable in order)."""
-
-    batch: int
-
-
-@dataclass(frozen=True, slots=True)
-class LinkUp:
-    """A session is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkDown:
-    """The session ended. `superseded`: the coordinator knows a newer life of this agent (ALREADY_EXISTS)."""
-
-    superseded: bool = False
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseNow:
-    """The operator of this agent wants it to give up what it holds (`--release-on-stop`)."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TimePassed:
-    """A deadline of `next_deadline` was reached."""
-
-
-AgentEvent = Received | Durable | LinkUp | LinkDown | ReleaseNow | TimePassed | HookDone
-
-# ---- effects
-
-
-@dataclass(frozen=True, slots=True)
-class Persist:
-    """Make the memory durable; batches are numbered from 1. A `Send` behind it waits until it is."""
-
-    batch: int
-    memory: Memory
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    message: FromAgent
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorityChanged:
-    """`active` may answer something else now."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowsChanged:
-    """New weights arrived."""
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryChanged:
-    """Other agents or endpoints to look at."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSoon:
-    """Send a report without waiting for the interval."""
-
-
-@dataclass(frozen=True, slots=True)
-class Superseded:
-    """Never connect again; what is held is kept until it runs out."""
-
-    reason: str
-
-
-AgentEffect = (
-    Persist | Send | AuthorityChanged | RowsChanged | DirectoryChanged | ReportSoon | Superseded | RunHook | KillHook
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveView:
-    """The answer to "am I active?" at one instant."""
-
-    active: bool
-    phase: Phase
-    epoch: int
-    """The epoch held, lapsed or not; else the newest heard of."""
-    region: str
-    """Whom this agent believes active, or empty."""
-    active_epoch: int
-    """The epoch of that belief."""
-    remaining_ns: int
-    deadline_mono_ns: int
-    """When the lease ends on this machine's BOOTTIME clock; 0: none held."""
-    frozen: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Lease:
-    """What is held, or accepted and not yet durable. `until_ns` rests on `base`, when the named report was sent."""
-
-    epoch: int
-    until_ns: int
-    base: Now
-    ttl_ns: int
-    drift_ppm: int
-
-    def extended(self, other: _Lease) -> _Lease:
-        """The later end of the two: neither side ever shortens what it counts."""
-        return other if other.until_ns >= self.until_ns else self
-
-    def is_valid(self, now: Now) -> bool:
-        if now.mono_ns >= self.until_ns:
-            return False
-        # A hypervisor that stopped the guest stopped BOOTTIME too; REALTIME, once set again, tells.
-        gained_ns = (now.wall_ns - self.base.wall_ns) - (now.mono_ns - self.base.mono_ns)
-        return gained_ns <= 2 * self.ttl_ns * self.drift_ppm // 1_000_000 + CLOCK_GAIN_NS_MIN
-
-
-def lease_end_ns(base: Now, ttl_ns: int, drift_ppm: int) -> int:
-    """When a lease counted from `base` ends on the holder's clock: `base + T·(1-drift)`, rounded down."""
-    return base.mono_ns + ttl_ns - -(-ttl_ns * drift_ppm // 1_000_000)
+NO_HOOKS = HookSettings()
+_CHANGING = (Phase.PROMOTING, Phase.DEMOTING)
 
 
 class LeaseHolder:
     """One life of an agent: what it holds, what it heard, what it may say of itself."""
 
     def __init__(
-        self,
-        region: str,
-        agent: str,
-        incarnation: str,
-        memory: Memory,
-        hooks: Hooks = Hooks(),  # noqa: B008 -- frozen
+        self, region: str, agent: str, incarnation: str, memory: Memory, hooks: HookSettings = NO_HOOKS
     ) -> None:
         self.region = region
         self.agent = agent
@@ -235,8 +103,8 @@ class LeaseHolder:
         """The newest report that any coordinator answered: it tells that the link works both ways, and no more."""
         self.answered_mono_ns = 0
         """When the store that this agent follows answered last; 0: never."""
-        self._held: _Lease | None = None
-        self._accepting: dict[int, tuple[int, _Lease]] = {}
+        self._held: Lease | None = None
+        self._accepting: dict[int, tuple[int, Lease]] = {}
         """epoch -> (batch that makes it durable, the lease to hold then)."""
         self._freeze: tuple[str, int, int] | None = None
         """(id, epoch, until_ns on the own clock)."""
@@ -244,11 +112,10 @@ class LeaseHolder:
         self._sent: dict[int, Now] = {}
         self._number = 0
         self._batch = 0
-        self._promotion = Promotion(hooks, memory.promoted_epoch)
-        self._origins: dict[int, tuple[str, str]] = {}
-        """epoch -> (region that was active before, why it was granted), for hooks."""
-        self._releasing: tuple[int, str] | None = None
-        """(epoch, reason) that is being given up: acknowledged when the service is demoted."""
+        self._writing: deque[tuple[int, Memory]] = deque()
+        """Batches on their way to the disk."""
+        self._durable = memory
+        self._promotion = Promotion(hooks, region, incarnation, memory)
         self._told_phase = Phase.STANDBY
         self._told_valid = False
         """Whether the last `AuthorityChanged` was for a valid lease: only to notice that it ran out."""
@@ -264,7 +131,7 @@ class LeaseHolder:
         region, active_epoch = (rows.active_region, rows.active_epoch) if rows else ("", 0)
         if held is not None and valid:
             region, active_epoch = self.region, held.epoch
-        phase = self._phase(valid, frozen)
+        phase = self._phase(now)
         return ActiveView(
             active=phase is Phase.ACTIVE,
             phase=phase,
@@ -274,24 +141,23 @@ class LeaseHolder:
             remaining_ns=max(0, held.until_ns - now.mono_ns) if held is not None and valid else 0,
             deadline_mono_ns=held.until_ns if held else 0,
             frozen=frozen,
-            reason=self._reason(now, valid),
+            reason=self._reason(now, phase),
         )
 
-    def _phase(self, valid: bool, frozen: bool) -> Phase:
-        if self._promotion.is_demoting or self._releasing is not None:
-            return Phase.DEMOTING
-        if self._held is None or not valid:
-            return Phase.STANDBY
-        if not self._promotion.is_promoted(self._held.epoch):
+    def _phase(self, now: Now) -> Phase:
+        held = self._held
+        if held is None or not held.is_valid(now):
+            return Phase.DEMOTING if self._promotion.is_demoting(self._standing(now)) else Phase.STANDBY
+        if not self._promotion.is_ready(held.epoch, self._durable):
             return Phase.PROMOTING
-        return Phase.FROZEN if frozen else Phase.ACTIVE
+        return Phase.FROZEN if self._frozen_at(now) else Phase.ACTIVE
 
-    def _reason(self, now: Now, valid: bool) -> str:
-        if self._promotion.is_demoting or self._releasing is not None:
-            return "the service is being demoted"
-        if valid and self._held is not None and not self._promotion.is_promoted(self._held.epoch):
-            return "holds the active lease; the service is being promoted"
-        if valid:
+    def _reason(self, now: Now, phase: Phase) -> str:
+        if phase is Phase.PROMOTING:
+            return f"holds the active lease; the service is being promoted ({self._promotion.word or 'it is recorded'})"
+        if phase is Phase.DEMOTING:
+            return f"the service is being demoted ({self._promotion.word or 'it is recorded'})"
+        if phase is not Phase.STANDBY:
             return "frozen for a planned move" if self._frozen_at(now) else "holds the active lease"
         if self.superseded:
             return self.superseded
@@ -303,14 +169,18 @@ class LeaseHolder:
             return "the machine's clock stood still: the lease counts as lapsed until the next answer"
         return "the lease ran out"
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that was given up waits for a hook before it is said."""
+        return self._promotion.release is None
+
     def next_deadline(self) -> int | None:
         """mono_ns at which `TimePassed` is due, or None."""
         deadlines = [self._freeze[2]] if self._freeze else []
         if self._held is not None and self._told_valid:
             deadlines.append(self._held.until_ns)
-        inherited_ns = self._promotion.deadline_ns()
-        if inherited_ns is not None:
-            deadlines.append(inherited_ns)
+        if (hooks_ns := self._promotion.deadline_ns()) is not None:
+            deadlines.append(hooks_ns)
         return min(deadlines, default=None)
 
     # ---- speaking
@@ -358,7 +228,7 @@ class LeaseHolder:
             heard_epoch=self.memory.heard_epoch,
             lineage=self.memory.lineage,
             membership_version=self.memory.membership.version,
-            released_epoch=self.released_epoch,
+            released_epoch=self._said_released_epoch(),
             answered=self.answered,
             freeze_id=self._freeze[0] if self._freeze and view.frozen else "",
             health=health,
@@ -379,6 +249,8 @@ class LeaseHolder:
                 self._on_message(now, message, out)
             case Durable(batch):
                 self._on_durable(batch, out)
+            case HookDone():
+                self._promotion.done(self._standing(now), event, out)
             case LinkDown(superseded=True, reason=reason):
                 self.superseded = reason or "a newer life of this agent is known to the coordinator"
                 self._accepting.clear()
@@ -387,12 +259,11 @@ class LeaseHolder:
                 pass
             case ReleaseNow(reason):
                 self._on_release_now(reason, out)
-            case HookDone():
-                self._on_hook_done(event, out)
             case TimePassed():
                 pass
         self._notice_ends(now, out)
         self._follow_hooks(now, out)
+        self._notice_phase(now, out)
         return tuple(out)
 
     def _on_message(self, now: Now, message: ToAgent, out: list[AgentEffect]) -> None:
@@ -433,10 +304,11 @@ class LeaseHolder:
             self._held = None
             self._accepting.clear()
             self._freeze = None
-            self._batch += 1
-            self.memory = replace(self.memory, lineage=theirs, heard_epoch=welcome.epoch, membership=welcome.membership)
             self.foreign_store = ""
-            out += [Persist(self._batch, self.memory), AuthorityChanged(), ReportSoon()]
+            self._write(
+                replace(self.memory, lineage=theirs, heard_epoch=welcome.epoch, membership=welcome.membership), out
+            )
+            out += [AuthorityChanged(), ReportSoon()]
             return
         self.foreign_store = ""
         self._remember(out, lineage=theirs, heard_epoch=welcome.epoch, membership=welcome.membership)
@@ -467,7 +339,7 @@ class LeaseHolder:
         if not answer.renews or held is None or answer.epoch != held.epoch or base is None:
             return
         was_valid = held.is_valid(now)
-        renewed = _Lease(
+        renewed = Lease(
             held.epoch, lease_end_ns(base, answer.ttl_ns, answer.drift_ppm), base, answer.ttl_ns, answer.drift_ppm
         )
         self._held = held.extended(renewed)
@@ -480,19 +352,16 @@ class LeaseHolder:
             return
         if offer.epoch < self.memory.heard_epoch or offer.epoch <= self.released_epoch:
             return
-        if self._releasing is not None and offer.epoch <= self._releasing[0]:
-            return
         if self.superseded:
             self.released_epoch = offer.epoch
             out.append(Send(Refuse(self.incarnation, offer.epoch, self.superseded)))
             return
-        lease = _Lease(
+        lease = Lease(
             offer.epoch, lease_end_ns(base, offer.ttl_ns, offer.drift_ppm), base, offer.ttl_ns, offer.drift_ppm
         )
         if self._held is not None and self._held.epoch == offer.epoch:
             self._held = self._held.extended(lease)
-            promoting = not self._promotion.is_promoted(offer.epoch)
-            out.append(Send(Accept(self.incarnation, offer.epoch, promoting)))  # The first one may have been lost.
+            out.append(self._accept(offer.epoch))  # The first one may have been lost.
             return
         waiting = self._accepting.get(offer.epoch)
         if waiting is not None:
@@ -501,18 +370,18 @@ class LeaseHolder:
         if self._held is not None:
             self._held = None  # An older epoch of this region: it was over before this one was decided.
             out.append(AuthorityChanged())
-        self._origins = {offer.epoch: (offer.from_region, offer.reason)}
-        self._batch += 1
-        self.memory = replace(
+        memory = replace(
             self.memory,
             heard_epoch=offer.epoch,
             accepted_epoch=offer.epoch,
             membership=max(offer.membership, self.memory.membership, key=lambda m: m.version),
         )
+        self._write(self._promotion.accept(offer, memory), out)
         self._accepting = {offer.epoch: (self._batch, lease)}
-        out.append(Persist(self._batch, self.memory))
 
     def _on_durable(self, batch: int, out: list[AgentEffect]) -> None:
+        while self._writing and self._writing[0][0] <= batch:
+            self._durable = self._writing.popleft()[1]
         for epoch, (needed, lease) in list(self._accepting.items()):
             if batch < needed:
                 continue
@@ -520,8 +389,10 @@ class LeaseHolder:
             if epoch < self.memory.heard_epoch or epoch <= self.released_epoch or self.superseded:
                 continue
             self._held = lease
-            promoting = not self._promotion.is_promoted(epoch)
-            out += [Send(Accept(self.incarnation, epoch, promoting)), AuthorityChanged(), ReportSoon()]
+            out += [self._accept(epoch), AuthorityChanged(), ReportSoon()]
+
+    def _accept(self, epoch: int) -> Send:
+        return Send(Accept(self.incarnation, epoch, promoting=not self._promotion.is_ready(epoch, self._durable)))
 
     def _on_release(self, now: Now, order: Release, out: list[AgentEffect]) -> None:
         if order.incarnation != self.incarnation or not self._follows(order.store_id):
@@ -529,8 +400,6 @@ class LeaseHolder:
         held = self._held
         if held is not None and held.epoch > order.epoch:
             return
-        if self._releasing is not None and self._releasing[0] >= order.epoch:
-            return  # It is acknowledged as soon as the service is demoted.
         holds_it = held is not None and held.epoch == order.epoch and held.is_valid(now)
         if holds_it and order.freeze_id and not (self._frozen_at(now) and self._freeze_id() == order.freeze_id):
             out.append(Send(ReleaseRefused(self.incarnation, order.epoch, order.freeze_id)))
@@ -543,64 +412,14 @@ class LeaseHolder:
             self._give_up(max(epochs), reason, out)
 
     def _give_up(self, epoch: int, reason: str, out: list[AgentEffect]) -> None:
-        """Hold nothing from now on; it is acknowledged at once, or when `on_demote` has ended."""
+        self.released_epoch = max(self.released_epoch, epoch)
         self._accepting.clear()
         if self._held is not None:
             self._held = None
             out.append(AuthorityChanged())
         if self._freeze is not None:
             self._end_freeze(out)
-        self._releasing = (epoch, reason)
-        self._acknowledge(out)
-
-    def _acknowledge(self, out: list[AgentEffect]) -> None:
-        if self._releasing is None or not self._promotion.is_settled:
-            return
-        epoch, reason = self._releasing
-        self._releasing = None
-        self.released_epoch = max(self.released_epoch, epoch)
-        out += [Send(Released(self.incarnation, epoch, reason)), AuthorityChanged()]
-
-    # ---- hooks
-
-    def _on_hook_done(self, ended: HookDone, out: list[AgentEffect]) -> None:
-        ran = HookRan(
-            self.incarnation,
-            ended.epoch,
-            ended.hook.value,
-            ended.exit_code,
-            ended.outcome,
-            ended.output,
-            ended.length_ns,
-        )
-        out.append(Send(ran))
-        fine = self._promotion.done(ended)
-        out += [AuthorityChanged(), ReportSoon()]
-        if not fine and self._held is not None and self._held.epoch == ended.epoch:
-            last = ended.output.strip().rpartition("\n")[2][:200]
-            how = ended.outcome if ended.outcome != "failed" else f"failed with exit code {ended.exit_code}"
-            self._give_up(ended.epoch, f"{Hook.PROMOTE.value} {how}" + (f": {last}" if last else ""), out)
-
-    def _follow_hooks(self, now: Now, out: list[AgentEffect]) -> None:
-        """Have the service promoted or demoted as the lease says, and acknowledge a release that waited for it."""
-        held = self._held
-        valid_epoch = held.epoch if held is not None and held.is_valid(now) else 0
-        from_region, why = self._origins.get(valid_epoch, ("", "")) if valid_epoch else (self.region, "")
-        if not valid_epoch:
-            why = self._releasing[1] if self._releasing is not None else "the lease ran out"
-        wanted = self._promotion.next(now, valid_epoch, self.memory.heard_epoch, from_region, why)
-        if wanted is not None:
-            out.append(wanted)
-        if self._promotion.promoted_epoch != self.memory.promoted_epoch:
-            self.memory = replace(self.memory, promoted_epoch=self._promotion.promoted_epoch)
-            self._batch += 1
-            out.append(Persist(self._batch, self.memory))
-        self._acknowledge(out)
-        phase = self.active(now).phase
-        if phase is not self._told_phase:
-            self._told_phase = phase
-            if AuthorityChanged() not in out:
-                out.append(AuthorityChanged())
+        self._promotion.give_up(epoch, reason)
 
     def _on_freeze(self, now: Now, order: Freeze, out: list[AgentEffect]) -> None:
         if order.incarnation != self.incarnation or not self._follows(order.store_id):
@@ -614,7 +433,53 @@ class LeaseHolder:
             out.append(AuthorityChanged())
         out.append(Send(Frozen(self.incarnation, order.epoch, order.freeze_id)))
 
+    # ---- hooks
+
+    def _standing(self, now: Now) -> Standing:
+        held = self._held
+        return Standing(
+            now.mono_ns,
+            held.epoch if held is not None else 0,
+            held is not None and held.is_valid(now),
+            held.until_ns if held is not None else 0,
+            bool(self._accepting),
+            self.memory.heard_epoch,
+            self.released_epoch,
+            self._durable,
+        )
+
+    def _follow_hooks(self, now: Now, out: list[AgentEffect]) -> None:
+        """Have the service promoted or demoted as the lease says; a release that waited for it goes out."""
+        self._promotion.settle(self._standing(now), out)
+        failure = self._promotion.take_failure()
+        if failure is not None:
+            self._give_up(*failure, out)
+            self._promotion.settle(self._standing(now), out)
+        memory = self._promotion.remembered(self.memory)
+        if memory != self.memory:
+            self._write(memory, out)
+
+    def _said_released_epoch(self) -> int:
+        """What was given up and is not said yet waits for a hook: reports must not say it earlier."""
+        waiting = self._promotion.release
+        return self.released_epoch if waiting is None else min(self.released_epoch, waiting[0] - 1)
+
+    def _notice_phase(self, now: Now, out: list[AgentEffect]) -> None:
+        before, self._told_phase = self._told_phase, self._phase(now)
+        if before is self._told_phase:
+            return
+        if AuthorityChanged() not in out:
+            out.append(AuthorityChanged())
+        if before in _CHANGING or self._told_phase in _CHANGING:
+            out.append(ReportSoon())  # A move may wait for it.
+
     # ---- small things
+
+    def _write(self, memory: Memory, out: list[AgentEffect]) -> None:
+        self.memory = memory
+        self._batch += 1
+        self._writing.append((self._batch, memory))
+        out.append(Persist(self._batch, memory))
 
     def _frozen_at(self, now: Now) -> bool:
         return self._freeze is not None and now.mono_ns < self._freeze[2]
@@ -653,6 +518,4 @@ class LeaseHolder:
             else self.memory.membership,
         )
         if memory != self.memory:
-            self.memory = memory
-            self._batch += 1
-            out.append(Persist(self._batch, memory))
+            self._write(memory, out)

@@ -10,11 +10,12 @@ from primacy.v1 import agent_pb2, routing_pb2
 from primacy_wire.clock import read_now
 from primacy_wire.errors import BadField, InvalidRequest, NotFound, Unavailable
 from primacy_wire.instant import SECOND_NS
+from primacy_wire.messages import Phase
 from primacy_wire.picker import Picker
 from primacy_wire.session_codec import load_to_proto
 
-from primacy_agent.core.lease import ActiveView
 from primacy_agent.core.shunning import Row
+from primacy_agent.core.views import ActiveView
 from primacy_agent.node import Node
 
 ActiveAnswer = TypeVar("ActiveAnswer", pb.GetActiveResponse, pb.WatchActiveResponse)
@@ -85,6 +86,8 @@ class Answers:
         strategy = node.holder.rows.strategy if node.holder.rows is not None else 0
         if view.frozen and view.remaining_ns:
             trouble = f"writes are frozen while {own} hands over"
+        elif view.phase is Phase.PROMOTING:
+            trouble = f"{own} is active, and its service is being promoted"
         elif view.region == own and not view.remaining_ns and not node.session.connected:
             trouble = f"the lease of {own} ran out here, and no coordinator can be reached"
         elif not view.region:
