@@ -82,6 +82,11 @@ def test_the_policy_is_quick_enough_to_watch(up: Up) -> None:
         "firstWait": "0.500s",
         "stableFor": "3s",
         "switchoverTimeout": "10s",
+        "holdDown": "2s",
+        "coolDown": "2s",
+        "flapHalfLife": "30s",
+        "drainTime": "3s",
+        "slowStart": "5s",
         "readStrategy": "ROUTING_STRATEGY_GEOGRAPHIC",
     }
     assert {key: policy[key] for key in wanted} == wanted

@@ -23,6 +23,12 @@ grace: 0.5s
 firstWait: 0.5s
 stableFor: 3s
 switchoverTimeout: 10s
+holdDown: 2s
+coolDown: 2s
+flapHalfLife: 30s
+failbackAfter: 5s
+drainTime: 3s
+slowStart: 5s
 """
 PROBE = {"interval": "0.25s", "timeout": "0.2s", "rise": 2, "fall": 2}
 SERIES = {
