@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,7 +181,5 @@ async def _read_to_end(call: Any) -> None:
 async def test_a_stopping_coordinator_sends_agents_to_come_again(coordinator: CoordinatorProcess) -> None:
     async with HandAgent(coordinator.grpc, "us-east") as agent:
         await agent.join()
-        began = time.monotonic()
         assert await asyncio.to_thread(coordinator.stop) == 0
-        assert time.monotonic() - began < 3
         assert (await agent.wait_for_end()).code() is grpc.StatusCode.UNAVAILABLE

@@ -80,6 +80,7 @@ READS = (
     "primacy.v1.RoutingService/GetWeights", "primacy.v1.RoutingService/Route",
     "primacy.v1.RoutingService/GetRoutingStats", "primacy.v1.PolicyService/GetPolicy",
     "primacy.v1.StatusService/GetStatus", "primacy.v1.StatusService/ListEvents",
+    "primacy.v1.StatusService/ListOverrides",
 )  # fmt: skip
 WATCHES = (
     "primacy.v1.RegionService/WatchRegions", "primacy.v1.ElectionService/WatchActiveRegion",

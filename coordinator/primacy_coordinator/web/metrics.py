@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from primacy_coordinator.core.model import RegionStatus
+from primacy_coordinator.core.model import DrainState, RegionStatus
 from primacy_coordinator.core.views import GroupView
 from primacy_coordinator.shell.latency import Latency
 from primacy_coordinator.shell.runner import Runner
@@ -97,12 +97,22 @@ def _authority_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Met
     )
     doubt = _gauge("primacy_group_in_doubt", "1 while the store is not trusted and nothing is decided.", ["group"])
     moving = _gauge("primacy_group_failover_running", "1 while a move of the active lease is under way.", ["group"])
+    doubting = _gauge("primacy_group_self_doubt", "1 while the coordinator suspects its own link.", ["group"])
+    panic = _gauge("primacy_group_panic", "1 while so few regions look healthy that reads ignore it.", ["group"])
+    left = _gauge(
+        "primacy_override_remaining_seconds", "How long an override still lasts.", ["group", "kind", "region"]
+    )
     for name, view in groups:
         epoch.add_metric([name], view.lease.epoch)
         remaining.add_metric([name], view.lease.remaining_ns / SECOND_NS)
         doubt.add_metric([name], float(view.doubt is not None))
         moving.add_metric([name], float(view.failover is not None))
-    yield from (epoch, remaining, doubt, moving)
+        doubting.add_metric([name], float(view.self_doubt is not None))
+        panic.add_metric([name], float(view.weights.panic))
+        for override in view.overrides:
+            record = override.record
+            left.add_metric([name, record.what.name.lower(), record.region], override.remaining_ns / SECOND_NS)
+    yield from (epoch, remaining, doubt, moving, doubting, panic, left)
 
 
 def _region_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric]:
@@ -111,6 +121,11 @@ def _region_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric
         "primacy_region_status", "1 for the status the region is in, 0 for the others.", ["group", "region", "status"]
     )
     agents = _gauge("primacy_region_agents", "Agents of the region with an open session.", ["group", "region"])
+    cordoned = _gauge("primacy_region_cordoned", "Whether the region may not become active.", ["group", "region"])
+    drained = _gauge(
+        "primacy_region_drain", "0: not drained, 1: its traffic goes away, 2: drained.", ["group", "region"]
+    )
+    penalty = _gauge("primacy_region_flap_penalty", "Its decayed count of falls.", ["group", "region"])
     weight = _gauge(
         "primacy_region_weight",
         "Share of a client region's traffic that a region should get.",
@@ -120,6 +135,9 @@ def _region_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric
         for region in view.regions:
             where = [name, region.record.name]
             active.add_metric(where, float(region.active))
+            cordoned.add_metric(where, float(region.cordoned))
+            drained.add_metric(where, float(region.drain_state - DrainState.NONE))
+            penalty.add_metric(where, region.penalty)
             agents.add_metric(where, sum(agent.connected for agent in region.agents))
             for one in RegionStatus:
                 status.add_metric([*where, one.name.lower()], float(region.verdict.status is one))
@@ -127,7 +145,7 @@ def _region_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric
             for client, shares in rows:
                 for target, share in shares:
                     weight.add_metric([name, traffic_class, client, target], share)
-    yield from (active, status, agents, weight)
+    yield from (active, status, agents, cordoned, drained, penalty, weight)
 
 
 def render_metrics(sample: ProcessSample, accept: str) -> tuple[bytes, str]:

@@ -96,7 +96,7 @@ class GroupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGroup(self, request, context):
-        """Deletes a group with its history and leaves a tombstone with its last epoch.
+        """Deletes a group and leaves a tombstone with its last epoch. What the journal has of it is kept.
 
         Refused with `FAILED_PRECONDITION` while a lease is out.
         """
@@ -109,7 +109,7 @@ class GroupServiceServicer:
 
         With `validate_only` it returns the plan and changes nothing. Otherwise the operator confirms it: the coordinator
         goes on with `plan.next_epoch` from `plan.earliest_time` on, also if agents are missing. Make sure first that no
-        other coordinator still answers them. Safe to repeat. Without a doubt it changes nothing and `plan.needed` is false.
+        other coordinator still answers them. Safe to repeat while in doubt. Without a doubt it is refused with `NOT_IN_DOUBT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class GroupServiceStub:
     ListGroups: grpc.UnaryUnaryMultiCallable[group_service_pb2.ListGroupsRequest, group_service_pb2.ListGroupsResponse]
     """Returns all groups, sorted by name."""
     DeleteGroup: grpc.UnaryUnaryMultiCallable[group_service_pb2.DeleteGroupRequest, group_service_pb2.DeleteGroupResponse]
-    """Deletes a group with its history and leaves a tombstone with its last epoch.
+    """Deletes a group and leaves a tombstone with its last epoch. What the journal has of it is kept.
 
     Refused with `FAILED_PRECONDITION` while a lease is out.
     """
@@ -56,7 +56,7 @@ class GroupServiceStub:
 
     With `validate_only` it returns the plan and changes nothing. Otherwise the operator confirms it: the coordinator
     goes on with `plan.next_epoch` from `plan.earliest_time` on, also if agents are missing. Make sure first that no
-    other coordinator still answers them. Safe to repeat. Without a doubt it changes nothing and `plan.needed` is false.
+    other coordinator still answers them. Safe to repeat while in doubt. Without a doubt it is refused with `NOT_IN_DOUBT`.
     """
 
 @typing.type_check_only
@@ -78,7 +78,7 @@ class GroupServiceAsyncStub(GroupServiceStub):
     ListGroups: aio.UnaryUnaryMultiCallable[group_service_pb2.ListGroupsRequest, group_service_pb2.ListGroupsResponse]  # type: ignore[assignment]
     """Returns all groups, sorted by name."""
     DeleteGroup: aio.UnaryUnaryMultiCallable[group_service_pb2.DeleteGroupRequest, group_service_pb2.DeleteGroupResponse]  # type: ignore[assignment]
-    """Deletes a group with its history and leaves a tombstone with its last epoch.
+    """Deletes a group and leaves a tombstone with its last epoch. What the journal has of it is kept.
 
     Refused with `FAILED_PRECONDITION` while a lease is out.
     """
@@ -87,7 +87,7 @@ class GroupServiceAsyncStub(GroupServiceStub):
 
     With `validate_only` it returns the plan and changes nothing. Otherwise the operator confirms it: the coordinator
     goes on with `plan.next_epoch` from `plan.earliest_time` on, also if agents are missing. Make sure first that no
-    other coordinator still answers them. Safe to repeat. Without a doubt it changes nothing and `plan.needed` is false.
+    other coordinator still answers them. Safe to repeat while in doubt. Without a doubt it is refused with `NOT_IN_DOUBT`.
     """
 
 class GroupServiceServicer(metaclass=abc_1.ABCMeta):
@@ -130,7 +130,7 @@ class GroupServiceServicer(metaclass=abc_1.ABCMeta):
         request: group_service_pb2.DeleteGroupRequest,
         context: _ServicerContext,
     ) -> typing.Union[group_service_pb2.DeleteGroupResponse, abc.Awaitable[group_service_pb2.DeleteGroupResponse]]:
-        """Deletes a group with its history and leaves a tombstone with its last epoch.
+        """Deletes a group and leaves a tombstone with its last epoch. What the journal has of it is kept.
 
         Refused with `FAILED_PRECONDITION` while a lease is out.
         """
@@ -145,7 +145,7 @@ class GroupServiceServicer(metaclass=abc_1.ABCMeta):
 
         With `validate_only` it returns the plan and changes nothing. Otherwise the operator confirms it: the coordinator
         goes on with `plan.next_epoch` from `plan.earliest_time` on, also if agents are missing. Make sure first that no
-        other coordinator still answers them. Safe to repeat. Without a doubt it changes nothing and `plan.needed` is false.
+        other coordinator still answers them. Safe to repeat while in doubt. Without a doubt it is refused with `NOT_IN_DOUBT`.
         """
 
 def add_GroupServiceServicer_to_server(servicer: GroupServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...
