@@ -1,4 +1,4 @@
-"""Drains, cordons, pauses, pins, approvals and promotions at a real coordinator: what each does, and what is refused."""
+"""Drains, cordons, pauses, pins, approvals, promotions at a real coordinator: what each does, and what is refused."""
 
 from __future__ import annotations
 
