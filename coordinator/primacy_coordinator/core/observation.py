@@ -236,11 +236,7 @@ def healthy_share(region: Region) -> float:
 
 def load_of(region: Region) -> Load:
     """The region's load, merged over agents that are connected and whose instances run."""
-    loads = [
-        a.report.load
-        for a in region.agents.values()
-        if a.session is not None and a.report is not None and a.report.health.state is not ServiceState.DOWN
-    ]
+    loads = _loads(region)
     rate = _total(load.request_rate for load in loads)
     return Load(
         request_rate=rate,
@@ -250,6 +246,14 @@ def load_of(region: Region) -> Load:
         capacity=_total(load.capacity for load in loads),
         in_flight=_total(load.in_flight for load in loads),
     )
+
+
+def _loads(region: Region) -> list[Load]:
+    return [
+        a.report.load
+        for a in region.agents.values()
+        if a.session is not None and a.report is not None and a.report.health.state is not ServiceState.DOWN
+    ]
 
 
 def last_rate(region: Region) -> float:
@@ -293,7 +297,7 @@ def in_flight(region: Region, since_ns: int) -> float | None:
 
 def capacity_of(region: Region) -> float:
     """What an operator or the configuration says, else what the instances report; 0: not known."""
-    return region.record.capacity or max(0.0, load_of(region).capacity)
+    return region.record.capacity or max(0.0, _total(load.capacity for load in _loads(region)))
 
 
 def round_trips(state: State) -> tuple[tuple[str, str, int], ...]:
