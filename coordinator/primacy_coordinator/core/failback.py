@@ -16,6 +16,9 @@ def consider(state: State, turn: Turn) -> None:
     down) and the policy's strategy ranks it strictly before the active one.
     """
     now_ns = turn.now.mono_ns
+    if now_ns < state.better_due_ns:
+        return  # A ranking is too dear for every look at the group, and this one is in no hurry.
+    state.better_due_ns = now_ns + state.policy.report_interval_ns
     active = state.authority.record.accepted_region
     best = _best(state, now_ns, active)
     if best is None:

@@ -271,6 +271,8 @@ class State:
     """No failback begins before: an operator cancelled the last one."""
     better: tuple[str, int] | None = None
     """(region, since when it could take the lease back)."""
+    better_due_ns: int = 0
+    """When that is looked at again."""
     better_told: str = ""
     brake: Brake = Brake.FREE
     paused_told: bool = False
