@@ -153,13 +153,14 @@ class Promotion:
         self._held_epoch = max(self._held_epoch, standing.epoch)
         if self.running is not None:
             self._watch(self.running, standing, out)
-        elif standing.valid:
-            self._promote(standing, out)
         elif self._is_due(standing) and standing.now_ns >= self._retry_ns:
             self._demote(standing, out)
-        if self.release is not None and self.running is None:
-            out.append(Send(Released(self._incarnation, *self.release)))
-            self.release = None
+        else:
+            if self.release is not None:
+                out.append(Send(Released(self._incarnation, *self.release)))
+                self.release = None
+            if standing.valid:
+                self._promote(standing, out)
         self._deadline_ns = self._next_deadline_ns(standing)
 
     def done(self, standing: Standing, ended: HookDone, out: list[AgentEffect]) -> None:
