@@ -183,6 +183,8 @@ def _read(
 
 def _following(given: WeightsInput, usable: list[RegionInput]) -> dict[str, float]:
     """All to one region; while that one is drained, what it gives up goes to the next."""
+    if not usable:
+        return {}
     followed = _followed(given, usable)
     part = next((region.drain for region in usable if region.name == followed), 1.0)
     others = [region for region in usable if region.name != followed]
