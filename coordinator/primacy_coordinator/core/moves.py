@@ -150,6 +150,9 @@ def _passed_by(state: State, turn: Turn, move: Move) -> None:
             damping.promotion_failed(state, turn, region, move.failure or "it was lost while it was being promoted")
     move.failure = ""
     grant_next(state, turn, move)
+    if state.authority.record == record and move.record.state in (FailoverState.OFFERING, FailoverState.PROMOTING):
+        # Put off for a moment: what was passed by is over, and must not be found again.
+        steps.enter(state, turn, move, FailoverState.WAITING, "wait", f"{record.holder} passed epoch {record.epoch} by")
 
 
 def _advance_freeze(state: State, turn: Turn, move: Move) -> None:
