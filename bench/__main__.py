@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import core_events, failover, memory, push, reports
+from bench import core_events, failover, memory, push, reports, weights
 from bench.rows import Row, table, write
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "core": core_events.run,
+    "weights": weights.run,
     "reports": reports.run,
     "push": push.run,
     "memory": memory.run,

@@ -84,7 +84,7 @@ class Agent:
                             RegionSpec())  # fmt: skip
         report = Report(self.incarnation, 0, 0, False, Phase.STANDBY, 0, Lineage(), 0, 0, 0, "",
                         ServiceHealth(ServiceState.UP, 1, 1), Load(100.0, 0.0, 5_000_000, 0.5, 1000.0), (), (),
-                        make_detail())  # fmt: skip
+                        detail=make_detail())  # fmt: skip
         self._request = from_agent_to_proto(report)
 
     async def run(self, address: str, share: float, gate: asyncio.Semaphore, ready: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ from primacy_wire.instant import Now
 from primacy_wire.messages import Lag, Load, Phase, RouteCount, ServiceState
 
 from primacy_coordinator.core import authority, damping, observation, overrides, ranking, recovery, steps
+from primacy_coordinator.core.causes import ClientCauses
 from primacy_coordinator.core.causes import explain as explain_shares
 from primacy_coordinator.core.election import rank
 from primacy_coordinator.core.model import OverrideKind, RegionStatus
@@ -44,6 +45,13 @@ def lease_view(state: State, now: Now) -> LeaseView:
     )
 
 
+def _causes(state: State) -> ClientCauses:
+    weights = state.weights
+    if weights.causes is None:
+        weights.causes = () if weights.given is None else explain_shares(weights.given, weights.result.read)
+    return weights.causes
+
+
 def weights_view(state: State) -> WeightsView:
     result = state.weights.result
     return WeightsView(
@@ -53,7 +61,7 @@ def weights_view(state: State) -> WeightsView:
         write=result.write,
         panic=result.panic,
         reasons=result.reasons,
-        causes=explain_shares(state.weights.given, result.read) if state.weights.given is not None else (),
+        causes=_causes(state),
     )
 
 

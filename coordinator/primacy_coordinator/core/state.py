@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from primacy_wire.messages import Hello, Membership, Report, RouteCount
 
+from primacy_coordinator.core.causes import ClientCauses
 from primacy_coordinator.core.model import (
     AgentRecord,
     DampingRecord,
@@ -208,6 +209,8 @@ class Weights:
     endpoints: tuple[tuple[str, str], ...] = ()
     given: WeightsInput | None = None
     """What they were computed from."""
+    causes: ClientCauses | None = None
+    """Why each share is what it is, once somebody asked: it is dear, and most weights are never explained."""
 
 
 @dataclass(slots=True)

@@ -107,7 +107,7 @@ def refresh(state: State, turn: Turn) -> None:
     endpoints = tuple((name, region.record.endpoint) for name, region in sorted(state.regions.items()))
     old = state.weights
     if (old.result, old.active_region, old.active_epoch, old.endpoints) == (result, active, epoch, endpoints):
-        old.given = given
+        old.given, old.causes = given, None
         return
     state.weights = Weights(old.version + 1, result, active, epoch, endpoints, given)
     if old.result != result and not (was_moving and state.ramped and old.result.write == result.write):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import core_events
+from bench import core_events, weights
 from bench.reports import measure_cost
 from bench.rows import Row, percentile, table, write
 from bench.servers import Start, bare, coordinator
@@ -39,6 +39,13 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert (percentile(values, 0.0), percentile(values, 0.5), percentile(values, 0.99)) == (1.0, 3.0, 5.0)
     with pytest.raises(IndexError):
         percentile([], 0.5)
+
+
+def test_shaping_quiets_weights_and_costs_little() -> None:
+    rows = weights.run(minutes=2, regions=6, rounds=3)
+    for row in rows[:2]:
+        assert row.reference_value is not None and row.reference_value > 10 and row.holds
+    assert all(row.value > 0 for row in rows[2:])
 
 
 def test_the_core_handles_events() -> None:
