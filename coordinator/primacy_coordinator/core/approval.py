@@ -47,6 +47,18 @@ def _is_cheap(state: State, price: Price | None) -> bool:
     return all(figure >= 0 for limit, figure in pairs if limit >= 0) and not _loss(state, price)
 
 
+def _has_grown(state: State, move: Move, price: Price | None) -> bool:
+    """Whether a figure that counts is more than twice what was told: an operator decides on what he was told."""
+    told, limits = move.record.price, state.policy.max_loss
+    if told is None or price is None:
+        return False
+    return (
+        (limits.age_ns >= 0 and price.age_ns > 2 * told.age_ns >= 0)
+        or (limits.entries >= 0 and price.entries > 2 * told.entries >= 0)
+        or (limits.bytes >= 0 and price.bytes > 2 * told.bytes >= 0)
+    )
+
+
 def is_needed(state: State, move: Move, best: Ranking) -> bool:
     """Whether a grant must be approved first: of automatic moves, once."""
     return move.record.move is FailoverKind.AUTOMATIC and not move.record.approved_by and is_dear(state, best)
@@ -106,7 +118,7 @@ def on_time(state: State, turn: Turn, move: Move) -> None:
             )
             _go_on(state, turn, move)
         return
-    if best.winner and best.winner != move.record.to_region:
+    if best.winner and (best.winner != move.record.to_region or _has_grown(state, move, steps.price_of(best))):
         _call(state, turn, move, best)
     if state.wall(now_ns) < move.record.approval_until_wall_ns or not best.winner:
         return

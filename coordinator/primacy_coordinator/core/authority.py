@@ -375,11 +375,13 @@ def on_refused(state: State, turn: Turn, session: Session, message: Refuse | Rel
 
 
 def _note_failed_promotion(state: State, turn: Turn, session: Session, reason: str) -> None:
-    """The region is barred when no other agent of it is left; a move looks at that when all have given up."""
+    """The region is barred when no other agent of it holds the epoch; a move sees to that when all have given up."""
     authority = state.authority
     if state.move is not None:
         state.move.failure = reason
-    elif authority.record.phase is LeasePhase.ACCEPTED and not authority.accepted - {session.life}:
+        return
+    others = {other.life for other in state.sessions.values()} & authority.accepted - {session.life}
+    if authority.record.phase is LeasePhase.ACCEPTED and not others:
         damping.promotion_failed(state, turn, state.regions[session.region], reason)
 
 

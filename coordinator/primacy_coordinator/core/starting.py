@@ -62,7 +62,9 @@ def _consider_failover(state: State, turn: Turn) -> bool:
         cause = f"the active lease of {record.holder} ran out and nobody renewed it"
         return _begin(state, turn, best, FailoverState.WAITING, cause, ("run-out", waited_ns))
     if record.phase is not LeasePhase.ACCEPTED or active is None or active.verdict.status is not RegionStatus.DOWN:
-        state.cancelled_until_ns = 0  # It is there again: the next fault is another one.
+        # It is there again: the next fault is another one.
+        state.cancelled_until_ns = 0
+        state.stuck_told = False
         return False
     waited_ns = now_ns - active.since_ns
     if waited_ns < state.policy.grace_ns:
@@ -75,8 +77,14 @@ def _consider_failover(state: State, turn: Turn) -> bool:
 
 def _begin(state: State, turn: Turn, best: Ranking, first: FailoverState, cause: str, before: tuple[str, int]) -> bool:
     now_ns = turn.now.mono_ns
+    if not best.winner:
+        if not state.stuck_told:
+            turn.journal("no-candidate", f"{cause}, and nobody can take over: {best.explanation}", Severity.CRITICAL)
+        state.stuck_told = True
+        return False
+    state.stuck_told = False
     dear = approval.is_dear(state, best)
-    if not best.winner or (dear and now_ns < state.cancelled_until_ns):
+    if dear and now_ns < state.cancelled_until_ns:
         return False
     # What awaits approval moves nothing yet, and must not keep other groups from moving.
     if not dear and not brake.may_begin(state, turn):

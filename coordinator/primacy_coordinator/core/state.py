@@ -278,6 +278,8 @@ class State:
     """When that is looked at again."""
     better_told: str = ""
     brake: Brake = Brake.FREE
+    stuck_told: bool = False
+    """The journal knows that a failover is wanted and nobody can take over."""
     paused_told: bool = False
     """The journal knows that a pause keeps the group without an active region."""
 

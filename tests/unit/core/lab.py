@@ -12,7 +12,7 @@ from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import Loaded, Policy, Record
 from primacy_coordinator.core.views import MovePlan
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
-from primacy_wire.messages import Lag, Load, PeerSight, RegionSpec, ServiceHealth, ServiceState
+from primacy_wire.messages import Accept, Lag, Load, PeerSight, Phase, RegionSpec, ServiceHealth, ServiceState
 
 UP = ServiceHealth(ServiceState.UP, 1, 1)
 DOWN = ServiceHealth(ServiceState.DOWN, 0, 1, "connection refused")
@@ -31,6 +31,8 @@ class Node:
     sees: dict[str, bool] = field(default_factory=dict)
     load: Load = Load()
     lag: Lag = Lag()
+    promoting: bool = False
+    """Its service is still being promoted: it accepts and reports so."""
     due_ns: int = 0
     disk: Memory = Memory()
 
@@ -54,6 +56,7 @@ class Lab:
         self.incarnations = 0
         self.hold_disk = False
         self.brake_asked = False
+        self.brake_said: list[str] = []
         self.brake_held = False
         """Others fail over: the coordinator's brake lets nobody through."""
         self.waiting: list[int] = []
@@ -135,13 +138,20 @@ class Lab:
     def report(self, node: Node) -> None:
         sights = tuple(PeerSight(region, "", reachable, 5 * MILLISECOND_NS) for region, reachable in node.sees.items())
         report = replace(node.holder.report(self.now, node.health, node.load, sights, ()), lag=node.lag)
+        if node.promoting and report.phase is Phase.ACTIVE:
+            report = replace(report, phase=Phase.PROMOTING)
         if node.session is not None and self.group is not None:
             self._perform(self.group.handle(self.now, events.Heard(node.session, report)))
+
+    def give_up(self, node: Node, reason: str) -> None:
+        """The agent releases what it holds by itself."""
+        self._agent(node, agent_core.ReleaseNow(reason))
 
     # ---- effects
 
     def _follow_brake(self, effect: effects.BrakeAsked | effects.BrakeReturned) -> None:
         self.brake_asked = isinstance(effect, effects.BrakeAsked)
+        self.brake_said.append("asked" if self.brake_asked else "returned")
         if self.brake_asked and not self.brake_held and self.group is not None:
             self._perform(self.group.handle(self.now, events.BrakeReleased()))
 
@@ -193,6 +203,8 @@ class Lab:
                     node.disk = memory
                     self._agent(node, agent_core.Durable(batch))
                 case agent_core.Send(message):
+                    if node.promoting and isinstance(message, Accept):
+                        message = replace(message, promoting=True)
                     if node.session is not None and self.group is not None and not node.cut:
                         self._perform(self.group.handle(self.now, events.Heard(node.session, message)))
                 case agent_core.ReportSoon():
