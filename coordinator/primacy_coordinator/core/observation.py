@@ -162,7 +162,8 @@ def _follow_recovery(region: Region, status: RegionStatus, now_ns: int) -> None:
     """A region that was down is recovering until it was well, without a break, for as long as the policy asks."""
     if status is RegionStatus.DOWN:
         region.recovering = True
-        region.recovery = ()
+        if region.verdict.status is not RegionStatus.DOWN:
+            region.recovery = ()
         region.well_since_ns = region.ramp_since_ns = None
     elif status is RegionStatus.RECOVERING:
         region.recovering = True

@@ -63,8 +63,8 @@ def on_time(state: State, turn: Turn) -> None:
 
 def _tell(state: State, turn: Turn, region: Region) -> None:
     now_ns = turn.now.mono_ns
-    done = region.recovery or ()
     reached = _reached(state, region, now_ns)
+    done = (region.recovery or ()) if reached else ()
     for step in STEPS:
         if step in done or step not in reached:
             continue

@@ -71,6 +71,22 @@ def test_a_region_that_was_silent_returns_when_it_is_heard() -> None:
     assert steps(lab, "us") == ["returned", "probes pass"]
 
 
+def test_a_region_that_stays_down_returns_once_and_again_after_it_was_silent() -> None:
+    lab = settled()
+    node = lab.of("us")[0]
+    node.health = DOWN
+    for count in range(10):
+        node.health = replace(DOWN, reason=f"connection refused {count} times")
+        lab.run(1)
+    assert steps(lab, "us") == ["returned"]
+    node.cut = True
+    lab.run(6)
+    node.cut = False
+    lab.run(1)
+    assert steps(lab, "us") == ["returned", "returned"]
+    assert region(lab, "us").verdict.status is RegionStatus.DOWN
+
+
 def test_a_region_is_caught_up_when_its_data_is() -> None:
     lab = settled(max_lag=Limits(entries=10))
     node = lab.of("us")[0]
