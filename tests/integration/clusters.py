@@ -40,6 +40,8 @@ POLICY = {
     "firstWait": "3s",
     "stableFor": "2s",
     "switchoverTimeout": "5s",
+    "slowStart": "1s",
+    "weightSlew": 1.0,
     "readStrategy": "GEOGRAPHIC",
 }
 PLACES = {"ap-south": (19.1, 72.9, 80), "eu-west": (53.3, -6.3, 90), "us-east": (38.9, -77.4, 100)}

@@ -81,7 +81,9 @@ class StatusService(StatusServiceServicer):
 
     async def ListOverrides(self, request: pb.ListOverridesRequest, context: Context) -> pb.ListOverridesResponse:
         view, _ = await self._calls.read(request.group, _view)
-        return pb.ListOverridesResponse(overrides=[render_override(override) for override in view.overrides])
+        return pb.ListOverridesResponse(
+            group=view.group, overrides=[render_override(override) for override in view.overrides]
+        )
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         fields = Fields()

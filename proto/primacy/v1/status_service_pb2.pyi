@@ -526,6 +526,9 @@ class ListOverridesResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     OVERRIDES_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group."""
     @builtins.property
     def overrides(self) -> containers.RepeatedCompositeFieldContainer[override_pb2.Override]:
         """The overrides."""
@@ -534,9 +537,12 @@ class ListOverridesResponse(message.Message):
         self,
         *,
         overrides: abc.Iterable[override_pb2.Override] | None = ...,
+        group: builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "group", b"group"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["overrides", b"overrides"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "group", b"group", "overrides", b"overrides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = typing.Literal["_group", b"_group"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
