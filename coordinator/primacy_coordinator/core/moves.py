@@ -118,6 +118,8 @@ def _advance(state: State, turn: Turn, move: Move) -> None:
         case FailoverState.RELEASING | FailoverState.WAITING:
             if authority.is_free(state, now_ns) and lease.durable == lease.record:
                 grant_next(state, turn, move)
+            elif lease.record.phase is LeasePhase.ACCEPTED and lease.holds:
+                _revived(state, turn, move)
         case FailoverState.OFFERING:
             if lease.durable.epoch != lease.record.epoch:
                 return
@@ -153,6 +155,16 @@ def _passed_by(state: State, turn: Turn, move: Move) -> None:
     if state.authority.record == record and move.record.state in (FailoverState.OFFERING, FailoverState.PROMOTING):
         # Put off for a moment: what was passed by is over, and must not be found again.
         steps.enter(state, turn, move, FailoverState.WAITING, "wait", f"{record.holder} passed epoch {record.epoch} by")
+
+
+def _revived(state: State, turn: Turn, move: Move) -> None:
+    """While a move waited, an agent of the region that held the lease last got its own epoch back."""
+    record = state.authority.record
+    note = f"{record.holder} is heard again at epoch {record.epoch}"
+    if move.record.epoch == record.epoch:
+        steps.enter(state, turn, move, FailoverState.OFFERING, "offer", note)
+    else:
+        steps.finish(state, turn, move, FailoverState.ABORTED, note)
 
 
 def _advance_freeze(state: State, turn: Turn, move: Move) -> None:

@@ -121,6 +121,26 @@ def test_the_only_region_is_tried_again_at_a_growing_distance_whatever_bars_it()
     assert lab.active() == {"eu"} and newest(lab).state is FailoverState.SUCCEEDED
 
 
+def test_an_agent_that_is_heard_again_before_the_next_epoch_goes_on_with_its_own() -> None:
+    """[I2] Until another epoch is decided, a holder gets its own back, and the move ends with it."""
+    lab = promoting({"ap": 1, "eu": 2})
+    first, second = lab.of("eu")
+    second.cut = True
+    lab.run(1)
+    lab.give_up(first, FAILED)
+    for _ in range(100):
+        lab.run(0.1)
+        if newest(lab).state is FailoverState.WAITING:
+            break
+    assert newest(lab).state is FailoverState.WAITING and lab.active() == set()
+    second.cut = False
+    lab.run(1.5)
+    assert newest(lab).state is FailoverState.PROMOTING and lab.known() == ("eu", 2)
+    second.promoting = False
+    lab.run(2)
+    assert newest(lab).state is FailoverState.SUCCEEDED and lab.known() == ("eu", 2)
+
+
 def test_a_restart_goes_on_with_a_promotion() -> None:
     """[I7]"""
     lab = promoting()
