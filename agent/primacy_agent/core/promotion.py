@@ -182,6 +182,8 @@ class Promotion:
             self.promoted_epoch = run.epoch
         elif not succeeded and not run.killed:
             self._fail(run, _in_words(outcome, ended))
+        elif run.killed != "timed out":
+            self._tried_epoch = 0  # Its lease was gone: where that is revived, the service is to be promoted after all.
 
     # ---- how it goes on
 

@@ -240,6 +240,21 @@ def test_without_on_demote_a_release_waits_for_the_killed_hook() -> None:
     assert agent.released() == [(1, "ordered")]
 
 
+@pytest.mark.parametrize("exit_code", [-9, 0], ids=["killed", "it had just succeeded"])
+def test_a_lease_that_is_revived_after_it_ran_out_while_promoting_is_promoted_after_all(exit_code: int) -> None:
+    agent = Hooked(PROMOTE_ONLY)
+    agent.hear(1)
+    agent.offer(1)
+    agent.pass_s(6)
+    agent.end_hook(exit_code)
+    assert agent.phase is Phase.STANDBY
+    agent.answer(1, renews=True)
+    assert agent.phase is Phase.PROMOTING
+    assert agent.names() == [("on_promote", 1), ("on_promote", 1)]
+    agent.end_hook()
+    assert agent.phase is Phase.ACTIVE
+
+
 def test_a_clock_that_stood_still_undoes_nothing() -> None:
     agent = Hooked()
     agent.promote(1)
