@@ -6,20 +6,18 @@ import asyncio
 import errno
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import parse_qsl
 
 import h11
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from primacy_wire.durations import Duration
-from primacy_wire.messages import Phase, ServiceState
 from primacy_wire.server import ListenError, PortInUse, split_address
 
 from primacy_agent.local.answers import READ, WRITE, Answers
 from primacy_agent.local.metrics import render_metrics
+from primacy_agent.local.standby import BadQuery, judge, lag_limit
 from primacy_agent.node import Node
 
 logger = logging.getLogger(__name__)
@@ -52,7 +50,7 @@ class HttpServer:
     def __init__(self, node: Node, answers: Answers) -> None:
         self._node = node
         self._answers = answers
-        self._pages: dict[str, Callable[[Mapping[str, str]], Page]] = {
+        self._pages: dict[str, Callable[[str], Page]] = {
             "/active": self._active,
             "/standby": self._standby,
             "/healthz": self._healthz,
@@ -85,45 +83,21 @@ class HttpServer:
 
     # ---- pages
 
-    def _active(self, _: Mapping[str, str]) -> Page:
+    def _active(self, _: str) -> Page:
         answer = self._answers.active()
         return _json_page(200 if answer.active else 503, message_json(answer), {"Primacy-Epoch": str(answer.epoch)})
 
-    def _standby(self, query: Mapping[str, str]) -> Page:
-        """For proxies that send reads to standbys: 200 from one whose service is up and not too far behind."""
-        unknown = sorted(set(query) - {"max_lag"})
-        if unknown:
-            return _json_page(400, {"error": f"{unknown[0]}: unknown parameter; there is max_lag, e.g. ?max_lag=10s"})
-        limit_ns: int | None = None
-        if "max_lag" in query:
-            try:
-                limit_ns = Duration.of(query["max_lag"])
-            except ValueError:
-                wrong = query["max_lag"]
-                return _json_page(400, {"error": f"max_lag: must be a time like 10s or 500ms, got {wrong!r}"})
-        view, lag, health = self._node.active(), self._node.lag, self._node.probes.health
-        reason = ""
-        if view.phase is not Phase.STANDBY:
-            reason = f"it is {view.phase.name}"
-        elif health.state is not ServiceState.UP:
-            reason = f"its service is {health.state.name.lower()}: {health.reason}"
-        elif limit_ns is not None and lag.age_ns < 0:
-            reason = "no probe measures how far its data is behind (series lag_seconds)"
-        elif limit_ns is not None and lag.age_ns > limit_ns:
-            reason = f"its data is {lag.age_ns / 1e9:.1f} s behind"
-        content = {
-            "standby": not reason,
-            "phase": view.phase.name,
-            "lag": {
-                "seconds": lag.age_ns / 1e9 if lag.age_ns >= 0 else None,
-                "entries": lag.entries if lag.entries >= 0 else None,
-                "bytes": lag.bytes if lag.bytes >= 0 else None,
-            },
-            "reason": reason,
-        }
-        return _json_page(503 if reason else 200, content, {"Primacy-Epoch": str(view.epoch)})
+    def _standby(self, query: str) -> Page:
+        try:
+            limit_ns = lag_limit(query)
+        except BadQuery as error:
+            return _json_page(400, {"error": str(error)})
+        node = self._node
+        view = node.active()
+        answer = judge(view.phase, node.probes.health, node.lag, limit_ns)
+        return _json_page(503 if answer.reason else 200, answer.content(), {"Primacy-Epoch": str(view.epoch)})
 
-    def _healthz(self, _: Mapping[str, str]) -> Page:
+    def _healthz(self, _: str) -> Page:
         node = self._node
         superseded = node.holder.superseded
         content = {
@@ -134,13 +108,13 @@ class HttpServer:
         }
         return _json_page(503 if superseded else 200, content)
 
-    def _weights(self, _: Mapping[str, str]) -> Page:
+    def _weights(self, _: str) -> Page:
         return _json_page(200, message_json(self._answers.weights(READ)))
 
-    def _write_weights(self, _: Mapping[str, str]) -> Page:
+    def _write_weights(self, _: str) -> Page:
         return _json_page(200, message_json(self._answers.weights(WRITE)))
 
-    def _metrics(self, _: Mapping[str, str]) -> Page:
+    def _metrics(self, _: str) -> Page:
         return Page(200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(self._node).encode())
 
     def _page(self, request: h11.Request) -> Page:
@@ -151,7 +125,7 @@ class HttpServer:
             return _json_page(404, {"error": f"no page {path}: there are {', '.join(sorted(self._pages))}"})
         if request.method not in (b"GET", b"HEAD"):
             return _json_page(405, {"error": "only GET and HEAD"}, {"Allow": "GET, HEAD"})
-        return page(dict(parse_qsl(query, keep_blank_values=True)))
+        return page(query)
 
     # ---- the protocol
 
