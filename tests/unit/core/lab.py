@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from primacy_agent.core import lease as agent_core
-from primacy_agent.core.lease import LeaseHolder, Memory
+from primacy_agent.core import effects as agent_effects
+from primacy_agent.core import events as agent_events
+from primacy_agent.core.lease import LeaseHolder
+from primacy_agent.core.memory import Memory
 from primacy_coordinator.core import effects, events
 from primacy_coordinator.core.effects import Journal, Reply
 from primacy_coordinator.core.group import Group
@@ -130,7 +132,7 @@ class Lab:
             node.session = self.sessions
             hello = node.holder.hello("default", "host", f"{node.holder.region}:1", RegionSpec())
             self._perform(self.group.handle(self.now, events.SessionOpened(node.session, hello)))
-        self._agent(node, agent_core.TimePassed())
+        self._agent(node, agent_events.TimePassed())
         if self.now.mono_ns >= node.due_ns:
             node.due_ns = self.now.mono_ns + node.holder.report_interval_ns
             self.report(node)
@@ -145,7 +147,7 @@ class Lab:
 
     def give_up(self, node: Node, reason: str) -> None:
         """The agent releases what it holds by itself."""
-        self._agent(node, agent_core.ReleaseNow(reason))
+        self._agent(node, agent_events.ReleaseNow(reason))
 
     # ---- effects
 
@@ -175,13 +177,13 @@ class Lab:
                 case effects.Send(number, message):
                     for node in self.nodes.values():
                         if node.session == number and not node.cut and not node.deaf:
-                            self._agent(node, agent_core.Received(message))
+                            self._agent(node, agent_events.Received(message))
                 case effects.CloseSession(number, reason, _, message):
                     for node in self.nodes.values():
                         if node.session == number:
                             node.session = None
                             twin = reason is effects.CloseReason.SUPERSEDED
-                            self._agent(node, agent_core.LinkDown(twin, message))
+                            self._agent(node, agent_events.LinkDown(twin, message))
                 case Journal():
                     self.journal.append(effect)
                 case Reply(request):
@@ -196,18 +198,18 @@ class Lab:
     def _later(self, batch: int) -> None:
         self.durables.append(batch)
 
-    def _agent(self, node: Node, event: agent_core.AgentEvent) -> None:
+    def _agent(self, node: Node, event: agent_events.AgentEvent) -> None:
         for effect in node.holder.handle(self.now, event):
             match effect:
-                case agent_core.Persist(batch, memory):
+                case agent_effects.Persist(batch, memory):
                     node.disk = memory
-                    self._agent(node, agent_core.Durable(batch))
-                case agent_core.Send(message):
+                    self._agent(node, agent_events.Durable(batch))
+                case agent_effects.Send(message):
                     if node.promoting and isinstance(message, Accept):
                         message = replace(message, promoting=True)
                     if node.session is not None and self.group is not None and not node.cut:
                         self._perform(self.group.handle(self.now, events.Heard(node.session, message)))
-                case agent_core.ReportSoon():
+                case agent_effects.ReportSoon():
                     node.due_ns = 0
                 case _:
                     pass

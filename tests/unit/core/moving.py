@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from primacy_coordinator.core import events
 from primacy_coordinator.core.model import FailoverRecord, OverrideKind, Policy
 from primacy_wire.instant import SECOND_NS
@@ -9,7 +11,7 @@ from primacy_wire.instant import SECOND_NS
 from tests.unit.core.lab import Lab
 
 THREE = {"ap": 1, "eu": 1, "us": 1}
-BASE = {
+BASE: dict[str, Any] = {
     "lease_ttl_ns": 5 * SECOND_NS,
     "grace_ns": SECOND_NS,
     "first_wait_ns": SECOND_NS,
@@ -17,9 +19,9 @@ BASE = {
 }
 
 
-def settled(regions: dict[str, int] | None = None, **policy: object) -> Lab:
+def settled(regions: dict[str, int] | None = None, **policy: Any) -> Lab:
     """`ap` is active at epoch 1. `policy` is set on top of short times."""
-    lab = Lab(regions or THREE, Policy(**{**BASE, **policy}))  # type: ignore[arg-type]
+    lab = Lab(regions or THREE, Policy(**{**BASE, **policy}))
     lab.run(6)
     assert lab.known() == ("ap", 1)
     return lab

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from primacy_coordinator.core import events
 from primacy_coordinator.core.model import (
@@ -21,7 +23,7 @@ from tests.unit.core.moving import newest, pause, restart, resume, rules, settle
 AWAITING = FailoverState.AWAITING_APPROVAL
 
 
-def dear(**policy: object) -> Lab:
+def dear(**policy: Any) -> Lab:
     lab = settled(max_loss=Limits(entries=10), max_lag=Limits(), **policy)
     for name in ("eu", "us"):
         lab.of(name)[0].lag = Lag(entries=100)
@@ -29,7 +31,7 @@ def dear(**policy: object) -> Lab:
     return lab
 
 
-def awaiting(**policy: object) -> Lab:
+def awaiting(**policy: Any) -> Lab:
     """`ap` says that its service is dead, and still holds the lease."""
     lab = dear(**policy)
     lab.of("ap")[0].health = DOWN
@@ -85,7 +87,8 @@ def test_a_move_by_hand_needs_no_approval() -> None:
     lab = dear()
     lab.moved("eu")
     lab.run(2)
-    assert lab.known() == ("eu", 2) and newest(lab).price is not None and newest(lab).price.entries == 100
+    price = newest(lab).price
+    assert lab.known() == ("eu", 2) and price is not None and price.entries == 100
 
 
 def test_approving_twice_is_approving_once() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +112,7 @@ def test_hold_down_and_cool_down_survive_a_restart_with_their_reason() -> None:
     assert rules(lab) == {"eu": "ACTIVE", "ap": "", "us": ""}
 
 
-def moves_while_flapping(**policy: object) -> int:
+def moves_while_flapping(**policy: Any) -> int:
     """The preferred region dies for two seconds and is well for six, for four minutes; failback is automatic."""
     lab = settled(failback=Failback.AUTO, **policy)
     lab.ask(events.UpdateRegion(lab.request(), "ap", RegionSettings(priority=200), ("priority",)))
@@ -120,7 +122,12 @@ def moves_while_flapping(**policy: object) -> int:
 
 
 def test_a_region_that_flaps_moves_the_lease_a_bounded_number_of_times() -> None:
-    undamped = {"hold_down_ns": 0, "cool_down_ns": 0, "failback_after_ns": 0, "stable_for_ns": SECOND_NS}
+    undamped: dict[str, Any] = {
+        "hold_down_ns": 0,
+        "cool_down_ns": 0,
+        "failback_after_ns": 0,
+        "stable_for_ns": SECOND_NS,
+    }
     careless = moves_while_flapping(**undamped, flap_limit=1e9)
     assert careless > 20, "without any of the rules it moves there and back every time"
     limit = 3.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from primacy_coordinator.core import events
 from primacy_coordinator.core.model import Failback, FailoverKind, FailoverState, Limits, RegionSettings
 from primacy_wire.instant import SECOND_NS
@@ -11,9 +13,9 @@ from tests.unit.core.lab import DOWN, UP, Lab
 from tests.unit.core.moving import newest, pause, restart, resume, settled
 
 
-def moved_away(failback: Failback, **policy: object) -> Lab:
+def moved_away(failback: Failback, **policy: Any) -> Lab:
     """`ap`, which is preferred, died, and `eu` is active; `ap` is well again in this moment."""
-    times = {"failback_after_ns": 5 * SECOND_NS, "hold_down_ns": SECOND_NS, "cool_down_ns": SECOND_NS}
+    times: dict[str, Any] = {"failback_after_ns": 5 * SECOND_NS, "hold_down_ns": SECOND_NS, "cool_down_ns": SECOND_NS}
     lab = settled(failback=failback, **{**times, **policy})
     prefer(lab, "ap", 200)
     lab.of("ap")[0].health = DOWN

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -172,7 +174,7 @@ def test_whatever_happened_before_the_region_that_is_left_is_elected_in_bounded_
     past: list[tuple[str, bool, int]], last: str
 ) -> None:
     """[I8] Whatever is damped, held down or cooling down: self-doubt, TTL and grace bound the wait, nothing else."""
-    policy = {
+    policy: dict[str, Any] = {
         "hold_down_ns": 900 * SECOND_NS,
         "cool_down_ns": 900 * SECOND_NS,
         "flap_limit": 1.0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from primacy_coordinator.core import events
@@ -16,7 +18,7 @@ from tests.unit.core.moving import newest, restart, rules, settled
 FAILED = "on_promote failed with exit code 3: no such database"
 
 
-def promoting(regions: dict[str, int] | None = None, *names: str, **policy: object) -> Lab:
+def promoting(regions: dict[str, int] | None = None, *names: str, **policy: Any) -> Lab:
     """The lease has just moved from `ap`, whose service died; those of `names` take time to be promoted."""
     lab = settled(regions, **policy)
     for name in names or ("eu", "us"):
