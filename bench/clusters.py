@@ -30,6 +30,12 @@ POLICY = """\
 leaseTtl: 3s
 reportInterval: 0.25s
 grace: 0s
+holdDown: 0s
+coolDown: 0s
+flapLimit: 1000
+slowStart: 0s
+weightSlew: 1
+doubtMax: 0s
 firstWait: 0.5s
 stableFor: 0.5s
 switchoverTimeout: 10s
