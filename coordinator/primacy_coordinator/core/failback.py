@@ -54,9 +54,9 @@ def _best(state: State, now_ns: int, active: str) -> Ranking | None:
         return None
     if not authority.is_serving(state, now_ns) or now_ns < state.authority.wait_until_ns:
         return None
-    best = ranking.rank_now(state, now_ns, serving=True)
+    best = ranking.rank_now(state, now_ns, serving=True)  # Any rule refuses.
     winner = next((c for c in best.candidates if c.region == best.winner), None)
     holder = next((c for c in best.candidates if c.region == active), None)
-    if winner is None or holder is None or winner.region == active or winner.rule:
+    if winner is None or holder is None or winner.region == active:
         return None
     return best if better(winner, holder) else None

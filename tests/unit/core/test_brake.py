@@ -84,6 +84,18 @@ def test_a_failover_that_awaits_approval_holds_nobody_up() -> None:
     assert newest(lab).state is FailoverState.AWAITING_APPROVAL and lab.brake_said == []
 
 
+def test_a_failover_that_gets_too_dear_on_its_way_holds_nobody_up() -> None:
+    lab = settled(max_loss=Limits(entries=10), max_lag=Limits())
+    lab.of("ap")[0].deaf = True  # Its release never comes.
+    lab.of("ap")[0].health = DOWN
+    lab.run(3)
+    assert newest(lab).state is FailoverState.RELEASING and lab.brake_said == ["asked"]
+    for name in ("eu", "us"):
+        lab.of(name)[0].lag = Lag(entries=100)
+    lab.run(8)
+    assert newest(lab).state is FailoverState.AWAITING_APPROVAL and lab.brake_said == ["asked", "returned"]
+
+
 def test_a_failover_that_finds_nobody_holds_nobody_up() -> None:
     lab = settled()
     lab.of("ap")[0].deaf = True  # Its release never comes.

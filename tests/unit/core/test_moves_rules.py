@@ -296,3 +296,22 @@ def test_a_failover_that_finds_nobody_can_be_forced_past_the_rule_in_its_way() -
     lab.moved("us", forced=True, override_rules=("LAG",), owner="ops")
     lab.run(1)
     assert lab.known() == ("us", 2)
+
+
+def test_a_move_that_waits_for_anybody_gives_way_to_a_forced_one() -> None:
+    lab = settled(max_lag=Limits(entries=10))
+    lab.of("ap")[0].deaf = True  # Its release never comes.
+    lab.of("ap")[0].health = DOWN
+    lab.run(3)
+    for name in ("eu", "us"):
+        lab.of(name)[0].lag = Lag(entries=100)
+    lab.run(8)
+    waiting = newest(lab)
+    assert waiting.state is FailoverState.WAITING and lab.active() == set()
+    refusal = lab.move("us").refusal
+    assert refusal is not None and refusal.rule == "MOVE_IN_PROGRESS"
+    lab.moved("us", forced=True, override_rules=("LAG",), owner="ops")
+    lab.run(1)
+    assert lab.known() == ("us", 2) and lab.group is not None
+    record = lab.group.failover(waiting.id)
+    assert record is not None and record.state is FailoverState.FAILED
