@@ -21,6 +21,12 @@ STEP_NS_MIN = SECOND_NS
 """Smaller differences from one event to the next are corrections of a clock that is kept in time: followed, no more."""
 
 
+def restored_end(until_wall_ns: int, longest_ns: int, now_wall_ns: int) -> int:
+    """An instant that the store kept, at a start: after a clock that was set back meanwhile nothing lasts longer than
+    it ever could."""
+    return min(until_wall_ns, now_wall_ns + longest_ns)
+
+
 def follow(state: State, turn: Turn) -> None:
     """Compare the two clocks of one event; O(1) unless the wall clock stepped."""
     step_ns = turn.now.wall_ns - state.wall(turn.now.mono_ns)

@@ -29,6 +29,15 @@ def is_damped(past: DampingRecord, wall_ns: int, policy: Policy) -> bool:
     return past.damped and penalty(past, wall_ns, policy) >= policy.flap_limit / 2
 
 
+def restored(past: DampingRecord, wall_ns: int, policy: Policy) -> DampingRecord:
+    """The past as the store kept it; a clock that was set back meanwhile makes nothing last longer."""
+    return replace(
+        past,
+        at_wall_ns=min(past.at_wall_ns, wall_ns),
+        hold_until_wall_ns=min(past.hold_until_wall_ns, wall_ns + policy.hold_down_ns),
+    )
+
+
 def note_fall(state: State, turn: Turn, region: Region, what: str) -> None:
     """The region fell once more."""
     wall_ns = state.wall(turn.now.mono_ns)

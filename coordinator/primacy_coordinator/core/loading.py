@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from primacy_wire.instant import Now
 
-from primacy_coordinator.core import authority, damping, moves, recovery, registry, steps, weighing
+from primacy_coordinator.core import authority, calendar, damping, moves, recovery, registry, steps, weighing
 from primacy_coordinator.core.model import (
     AgentRecord,
     DampingRecord,
@@ -75,8 +75,9 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
         journal_sequence=loaded.journal_sequence,
         doubt=Doubt(doubt, now.mono_ns) if doubt else None,
         wall_offset_ns=now.wall_ns - now.mono_ns,
-        cool_until_wall_ns=dampings[damping.COOL_KEY].hold_until_wall_ns if damping.COOL_KEY in dampings else 0,
     )
+    cooling = dampings.get(damping.COOL_KEY, DampingRecord(damping.COOL_KEY))
+    state.cool_until_wall_ns = calendar.restored_end(cooling.hold_until_wall_ns, state.policy.cool_down_ns, now.wall_ns)
     for region in sorted(regions, key=lambda r: r.name):
         unknown = VerdictRecord(region.name, RegionStatus.UNKNOWN, "nothing was heard of it yet", (), now.wall_ns)
         verdict = verdicts.get(region.name, unknown)
@@ -87,11 +88,12 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
             restored=region.name in verdicts,
             recovering=verdict.recovering or verdict.status in (RegionStatus.DOWN, RegionStatus.RECOVERING),
             availability_ns=now.mono_ns,
-            damping=dampings.get(region.name, DampingRecord(region.name)),
+            damping=damping.restored(dampings.get(region.name, DampingRecord(region.name)), now.wall_ns, state.policy),
         )
         recovery.restore(state, live, now.mono_ns)
     for override in sorted(overrides, key=lambda o: o.key):
-        left_ns = override.expire_wall_ns - now.wall_ns
+        longest_ns = override.expire_wall_ns - override.start_wall_ns
+        left_ns = calendar.restored_end(override.expire_wall_ns, longest_ns, now.wall_ns) - now.wall_ns
         ran_ns = now.wall_ns - override.start_wall_ns
         state.overrides[override.key] = Override(override, now.mono_ns - max(0, ran_ns), now.mono_ns + left_ns)
     for record in sorted(agents, key=lambda a: a.key):

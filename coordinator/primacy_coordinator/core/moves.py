@@ -22,7 +22,7 @@ from dataclasses import replace
 from primacy_wire.instant import Now
 from primacy_wire.messages import Freeze, Frozen
 
-from primacy_coordinator.core import approval, authority, brake, damping, overrides, ranking, steps
+from primacy_coordinator.core import approval, authority, brake, calendar, damping, overrides, ranking, steps
 from primacy_coordinator.core.effects import Severity
 from primacy_coordinator.core.election import ElectionInput, Ranking, rank
 from primacy_coordinator.core.events import MoveActive
@@ -40,10 +40,14 @@ def restore(state: State, now: Now) -> None:
     """After a start: take up the move that was under way (`settle_restored` then writes what became of it)."""
     for record in state.failovers.values():
         if record.state not in DONE_STATES:
+            longest_ns = state.policy.approval_timeout_ns
+            until_ns = calendar.restored_end(record.approval_until_wall_ns, longest_ns, now.wall_ns)
+            record = replace(record, approval_until_wall_ns=until_ns)  # noqa: PLW2901
             state.move = Move(record, state.policy, now.mono_ns, override_rules=record.override_rules)
     newest = next(reversed(state.failovers.values()), None)
     if newest is not None and newest.quiet_until_wall_ns > now.wall_ns:
-        approval.put_off_again(state, newest)
+        until_ns = calendar.restored_end(newest.quiet_until_wall_ns, state.policy.approval_timeout_ns, now.wall_ns)
+        approval.put_off_again(state, replace(newest, quiet_until_wall_ns=until_ns))
 
 
 def settle_restored(state: State, turn: Turn) -> None:

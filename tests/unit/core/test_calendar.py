@@ -124,3 +124,21 @@ def test_a_wait_for_approval_ends_when_it_was_to_end() -> None:
     assert lab.kinds().count("approval-needed") == 1
     lab.run(25)
     assert lab.kinds().count("approval-needed") == 2
+
+
+def test_a_clock_set_back_while_no_machine_ran_makes_nothing_last_longer() -> None:
+    lab = settled()
+    lab.of("ap")[0].health = DOWN
+    lab.run(3)
+    assert lab.known() == ("eu", 2)
+    lab.of("ap")[0].health = UP
+    lab.run(6)
+    lab.ask(events.PauseElection(lab.request(), "migration", "ops", lab.now.wall_ns + HOUR_NS))
+    lab.stop()
+    step(lab, -5 * HOUR_NS)
+    lab.start()
+    assert lab.group is not None
+    (view,) = lab.group.view(lab.now).overrides
+    assert view.remaining_ns == HOUR_NS
+    lab.run(61)
+    assert rules(lab)["ap"] == rules(lab)["us"] == ""
