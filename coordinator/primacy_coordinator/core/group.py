@@ -95,7 +95,6 @@ class Group:
             case Durable(batch):
                 state.batch_durable = max(state.batch_durable, batch)
                 authority.on_durable(state, turn, batch)
-                registry.greet_recovered(state, turn)
                 turn.unsettled = turn.unsettled or state.move is not None
             case Stalled(length_ns):
                 self._on_stall(length_ns)

@@ -118,7 +118,6 @@ def _recover(state: State, turn: Turn, doubt: DoubtRecord) -> None:
     # The revision goes above everything heard too, so that it goes on telling newer from older.
     state.authority.record = replace(state.authority.record, revision=max(revision, state.authority.record.revision))
     authority.reset_after_recovery(state, turn, epoch)
-    state.recovered_batch = turn.batch
     turn.journal(
         "state-recovered",
         f"the group goes on above epoch {epoch}: {doubt.reason}",

@@ -86,19 +86,6 @@ def _greet(state: State, turn: Turn, session: Session) -> None:
     weighing.push(state, turn, session)
 
 
-def greet_recovered(state: State, turn: Turn) -> None:
-    """Once a recovery is durable, agents of the store that it took over are told to adopt this one (I2, I7).
-
-    What they heard on their sessions until then they left aside, so they are told everything again.
-    """
-    if state.recovered_batch is None or state.batch_durable < state.recovered_batch:
-        return
-    state.recovered_batch = None
-    for session in state.sessions.values():
-        if lineage.welcome(state, session).adopt:
-            _greet(state, turn, session)
-
-
 def _is_superseded(record: AgentRecord, incarnation: str, wall_ns: int) -> bool:
     return any(life == incarnation and wall_ns < until_ns for life, until_ns in record.superseded)
 
@@ -194,6 +181,10 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
     session.report_ns = agent.report_ns = agent.seen_ns = now_ns
     agent.routed_now = report.routed
     lineage.check(state, turn, session, report.lineage, report.heard_epoch)
+    if report.lineage.store_id != state.store_id and state.doubt is None:
+        # It does not follow this store: its welcome was lost, or a recovery took over its own store since. What it
+        # was told until now it left aside.
+        _greet(state, turn, session)
     authority.on_report(state, turn, session, report)
     region = state.regions[session.region]
     region.restored = False

@@ -179,8 +179,6 @@ class State:
     """Oldest first."""
     move: Move | None = None
     doubt: Doubt | None = None
-    recovered_batch: int | None = None
-    """The batch of a recovery that agents of the old store have not been told of yet."""
     eligible_since_ns: int | None = None
     """Since when some region could be elected first."""
     journal_sequence: int = 0
