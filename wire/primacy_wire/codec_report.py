@@ -31,7 +31,8 @@ from primacy_wire.messages import (
 _PHASES = {int(phase): phase for phase in Phase}
 _STATES = {int(state): state for state in ServiceState}
 _TRAFFIC_CLASSES = frozenset(routing_pb2.TrafficClass.values()) - {0}
-_STRATEGIES = frozenset(routing_pb2.RoutingStrategy.values()) - {0}
+_STRATEGIES = frozenset(routing_pb2.RoutingStrategy.values())
+"""0, too: what was asked before the first weights came."""
 _UNMEASURED = Load()
 _LAG_UNMEASURED = Lag()
 

@@ -160,7 +160,7 @@ class RouteCount:
     traffic_class: int
     """1 read, 2 write."""
     strategy: int
-    """Number of `primacy.v1.RoutingStrategy`."""
+    """Number of `primacy.v1.RoutingStrategy`; 0: no weights were known yet."""
     outcome: str
     """`ok`, `no_weight` or `not_active`."""
     count: int

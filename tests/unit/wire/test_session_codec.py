@@ -235,6 +235,13 @@ def test_a_report_that_cannot_be_names_its_field(path: str, value: Any) -> None:
     assert f"report.{path}" in [field.path for field in caught.value.fields]
 
 
+def test_what_was_routed_before_the_first_weights_came_is_no_fault_of_the_report() -> None:
+    routed = {"clientRegion": "eu", "trafficClass": "TRAFFIC_CLASS_READ", "outcome": "no_weight", "count": "1"}
+    asked = {**SOUND_REPORT, "routed": [routed]}
+    report = from_agent_from_proto(json_format.ParseDict({"report": asked}, agent_service_pb2.SessionRequest()))
+    assert isinstance(report, m.Report) and report.routed[0].strategy == 0
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
