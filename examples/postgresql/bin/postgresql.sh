@@ -34,7 +34,7 @@ is_this_region_to_act() {
 
 # Whether the other server is a primary whose timeline is on its disk, as pg_rewind needs it.
 is_peer_primary() {
-  [ "$($AS env PGCONNECT_TIMEOUT=2 "$PGBIN/psql" -X -qAt -d "$PEER dbname=postgres" -c "
+  [ "$($AS env PGCONNECT_TIMEOUT=2 "$PGBIN/psql" -X -qAt -d "$PEER dbname=$PGDATABASE" -c "
     SELECT CASE WHEN pg_is_in_recovery() THEN false ELSE
       ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int
         = (SELECT timeline_id FROM pg_control_checkpoint()) END" 2>/dev/null)" = t ]
