@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
-from primacy_wire.messages import ServiceState
+from primacy_wire.messages import Phase, ServiceState
 
 from primacy_agent.node import Node
 
@@ -12,6 +12,7 @@ _HEADS = {
     "primacy_agent_info": ("gauge", "Version and identity; always 1."),
     "primacy_agent_lease_valid": ("gauge", "1 while this agent's lease is valid."),
     "primacy_agent_lease_remaining_seconds": ("gauge", "How long the lease is still valid if nothing renews it."),
+    "primacy_agent_phase": ("gauge", "1 for what the agent is for its service now, 0 for every other phase."),
     "primacy_agent_heard_epoch": ("gauge", "Highest epoch ever heard of."),
     "primacy_agent_connected": ("gauge", "1 while a session with a coordinator is open."),
     "primacy_agent_sessions_total": ("counter", "Sessions opened by this life."),
@@ -47,6 +48,8 @@ def render_metrics(node: Node) -> str:
     )
     add("primacy_agent_lease_valid", view.remaining_ns > 0)
     add("primacy_agent_lease_remaining_seconds", view.remaining_ns / SECOND_NS)
+    for phase in Phase:
+        add("primacy_agent_phase", phase is view.phase, phase=phase.name.lower())
     add("primacy_agent_heard_epoch", node.holder.memory.heard_epoch)
     add("primacy_agent_connected", node.session.connected)
     add("primacy_agent_sessions_total", node.session.sessions_count)
