@@ -340,7 +340,8 @@ class Session:
         self.post(LinkDown(superseded=code == "ALREADY_EXISTS", reason=details))
 
     async def release(self, reason: str, limit_s: float) -> None:
-        """Give up what is held, and wait for at most so long until the coordinator has answered a report after it.
+        """Give up what is held, and wait for at most so long until the service is demoted and the coordinator has
+        answered a report after that.
 
         The stream keeps its order, so that answer proves that the release was heard.
         """
@@ -348,7 +349,7 @@ class Session:
         said_at: int | None = None
         end_ns = read_now().mono_ns + int(limit_s * SECOND_NS)
         # Two queues and a link: looking again is simpler than an event for each.
-        while self.connected and read_now().mono_ns < end_ns:
+        while (self.connected or not self.holder.is_settled) and read_now().mono_ns < end_ns:
             if said_at is None and self.holder.is_settled and not self._behind and not self._outgoing:
                 said_at = self.reported_number
                 self.report_soon()

@@ -210,6 +210,21 @@ def test_a_promotion_that_hangs_is_given_up(make: Callable[..., Group]) -> None:
     assert (hooks[0]["outcome"], hooks[0]["output"]) == ("timed out", "promote prints for epoch 1\n")
 
 
+def test_leaving_without_a_coordinator_still_demotes_the_service(make: Callable[..., Group]) -> None:
+    group = make(demoteTimeout="60s")
+    group.eu.agent.command += ["--release-on-stop"]
+    group.start()
+    until(lambda: group.eu.agent.active().active, "an active eu", 30)
+    group.coordinator.kill()
+    group.eu.hold("demote")
+    assert group.eu.agent.process is not None
+    group.eu.agent.signal(signal.SIGTERM)
+    until(lambda: group.eu.ran("demote"), "the demotion")
+    assert group.eu.agent.process.poll() is None
+    group.eu.let("demote")
+    assert group.eu.agent.process.wait(20) == 0
+
+
 def test_a_restart_of_the_agent_runs_the_hook_again_and_moves_nothing(make: Callable[..., Group]) -> None:
     group = make()
     group.start()
