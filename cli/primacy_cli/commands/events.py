@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -55,7 +56,8 @@ def command(
         failover_id=move,
     )
     if follow:
-        _follow(session, request, limit)
+        with suppress(KeyboardInterrupt):
+            _follow(session, request, limit)
         return
     response = all_pages(session, StatusServiceStub(session.channel).ListEvents, request, "events", limit)
     session.show(response, lambda: _table(reversed(response.events), session.wide))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -49,8 +50,9 @@ def command(session: Session, traffic: str, client: str, explain: bool, watch: b
     from primacy_cli.paging import watched
 
     wanted = WatchWeightsRequest(group=session.group, client_region=client, traffic_class=kind)
-    for change in watched(session, lambda: stub.WatchWeights(wanted)):
-        _show_change(session, change, explain)
+    with suppress(KeyboardInterrupt):
+        for change in watched(session, lambda: stub.WatchWeights(wanted)):
+            _show_change(session, change, explain)
 
 
 def _show_change(session: Session, change: WatchWeightsResponse, explain: bool) -> None:
