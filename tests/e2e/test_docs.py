@@ -13,8 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import yaml
+from primacy.v1.election_pb2 import Failover, FailoverState
+from primacy.v1.election_service_pb2 import ExplainElectionRequest, ListFailoversRequest
+from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
+from primacy.v1.override_pb2 import OverrideKind
+from primacy.v1.region_pb2 import RegionStatus
+from primacy.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
+from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 
 from tests.e2e.clusters_up import PRIMACY, Up, environment, is_running, page, until
 from tests.e2e.documents import FOLDER, Step, anchors_of, links_of, missing, read, steps_of
@@ -72,6 +80,9 @@ class Reader:
         self.folder = folder
         self.pids = {name: self._service(name)["pid"] for name in REGIONS}
         self.policy = up.primacy("policy", "get").stdout
+        channel = grpc.insecure_channel(up.address)
+        self._status = StatusServiceStub(channel)
+        self._elections = ElectionServiceStub(channel)
         self.settings = {name: self._settings(name).read_text() for name in REGIONS}
         self.givens: dict[str, Callable[..., None]] = {
             "kill": self.kill,
@@ -155,9 +166,9 @@ class Reader:
         line = line.replace("127.0.0.1:7480", self.up.cluster["coordinators"][0]["http"])
         line = line.replace(FOLDER, str(self.folder))
         if re.search(r"\bPID\b", line):
-            line = re.sub(r"\bPID\b", str(self.pids[self.up.active()[0]]), line)
+            line = re.sub(r"\bPID\b", str(self.pids[self.status().active_region]), line)
         if re.search(r"\bID\b", line):
-            line = re.sub(r"\bID\b", self.newest()["id"], line)
+            line = re.sub(r"\bID\b", self.newest().id, line)
         return f"{line} --yes" if ASKS.match(line) else line
 
     # ---- what happens by itself
@@ -171,41 +182,44 @@ class Reader:
             self.pids[name] = self.up.restart(self._service(name))
 
     def healthy(self) -> None:
+        def are_well() -> bool:
+            return {region.status for region in self.status().regions} == {RegionStatus.REGION_STATUS_HEALTHY}
+
         try:
-            until(lambda: set(self.up.statuses().values()) == {"REGION_STATUS_HEALTHY"}, "all is well", 60.0)
+            until(are_well, "all is well", 60.0)
         except AssertionError as error:
             raise AssertionError(self.up.primacy("status").stdout) from error
 
     def moved(self, name: str) -> None:
-        until(lambda: self.up.active()[0] not in ("", name), f"the lease leaves {name}", 60.0)
+        until(lambda: self.status().active_region not in ("", name), f"the lease leaves {name}", 60.0)
 
     def fit(self, name: str) -> None:
         """Wait until nothing speaks against electing the region: a page says that it takes a moment."""
 
         def eligible() -> bool:
-            ranked = self.up.json("explain")["candidates"]
-            return any(each["region"] == name and each["eligible"] for each in ranked)
+            ranked = self._elections.ExplainElection(ExplainElectionRequest()).candidates
+            return any(each.region == name and each.eligible for each in ranked)
 
         until(eligible, f"{name} is fit", 60.0)
 
     def waiting(self) -> None:
-        until(lambda: self.newest()["state"] == "FAILOVER_STATE_AWAITING_APPROVAL", "a move asks for approval", 60.0)
+        asks = FailoverState.FAILOVER_STATE_AWAITING_APPROVAL
+        until(lambda: self.newest().state == asks, "a move asks for approval", 60.0)
 
     def lag(self, length: str) -> None:
         """Every region says that its data is so far behind."""
-        series = f"lag_seconds {float(length.removesuffix('s')):g}"
+        seconds = float(length.removesuffix("s"))
         probe = {
             "name": "replica",
             "kind": "exec",
-            "argv": ["/bin/echo", series],
+            "argv": ["/bin/echo", f"lag_seconds {seconds:g}"],
             "series": {"lag_seconds": "lag_seconds"},
             "advisory": True,
         }
         self._set_up(lambda settings: settings["probes"].append(probe))
 
         def known() -> bool:
-            regions = self.up.json("regions")["regions"]
-            return all(region["lag"].get("age", "") == length for region in regions)
+            return all(region.lag.age.ToTimedelta().total_seconds() == seconds for region in self.status().regions)
 
         until(known, f"everybody knows of a lag of {length}", 30.0)
 
@@ -216,9 +230,11 @@ class Reader:
 
     # ---- the cluster
 
-    def newest(self) -> dict[str, Any]:
-        (found, *_) = self.up.json("history", "-n", "1")["failovers"]
-        return dict(found)
+    def status(self) -> GetStatusResponse:
+        return self._status.GetStatus(GetStatusRequest(), wait_for_ready=True, timeout=10)
+
+    def newest(self) -> Failover:
+        return self._elections.ListFailovers(ListFailoversRequest(page_size=1)).failovers[0]
 
     def as_at_first(self) -> None:
         """Undo what a page left: dead services, settings, overrides, policy, and where the lease is."""
@@ -227,17 +243,17 @@ class Reader:
         for name in changed:
             self._settings(name).write_text(self.settings[name])
         self._restart_agents(changed)
-        for each in self.up.json("overrides")["overrides"]:
-            kind = each["kind"].removeprefix("OVERRIDE_KIND_")
+        for each in self.status().overrides:
+            kind = OverrideKind.Name(each.kind).removeprefix("OVERRIDE_KIND_")
             words = [{"DRAIN": "undrain", "CORDON": "uncordon", "PAUSE": "resume", "PIN": "unpin"}[kind]]
-            if each["region"]:
-                words += ["--from", each["region"]] if kind == "PIN" else [each["region"]]
+            if each.region:
+                words += ["--from", each.region] if kind == "PIN" else [each.region]
             self.up.primacy(*words)
         if self.up.primacy("policy", "get").stdout != self.policy:
             assert self.up.primacy("policy", "set", "-", "--yes", stdin=self.policy).returncode == 0
         self.healthy()
-        until(lambda: self.up.active()[0], "a region is active", 30.0)
-        if self.up.active()[0] != "us-east":
+        until(lambda: self.status().active_region, "a region is active", 30.0)
+        if self.status().active_region != "us-east":
             until(lambda: self.up.primacy("failover", "--to", "us-east", "--yes").returncode == 0, "back home", 30.0)
 
     def _service(self, name: str) -> dict[str, Any]:
@@ -253,7 +269,7 @@ class Reader:
             change(settings)
             self._settings(name).write_text(yaml.safe_dump(settings))
         self._restart_agents(list(REGIONS))
-        if self.up.active()[0] != "us-east":
+        if self.status().active_region != "us-east":
             until(lambda: self.up.primacy("failover", "--to", "us-east", "--yes").returncode == 0, "back home", 30.0)
 
     def _restart_agents(self, names: list[str]) -> None:
@@ -268,7 +284,7 @@ class Reader:
             until(lambda agent=agent: _is_connected(agent), "the agent is connected", 30.0)  # type: ignore[misc]
         if agents:
             self.healthy()
-            until(lambda: self.up.active()[0], "a region is active", 30.0)
+            until(lambda: self.status().active_region, "a region is active", 30.0)
 
 
 def _is_connected(agent: dict[str, Any]) -> bool:
