@@ -331,6 +331,9 @@ def test_every_command_of_a_page_does_what_it_says(reader: Reader, page: str) ->
 def test_no_page_is_left_out() -> None:
     there = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")}
     assert there | {"README.md", "CHANGELOG.md"} == set(PAGES)
+    for name in PAGES:
+        fences = set(re.findall(r"^```(\w+)", read(ROOT, name), re.MULTILINE))
+        assert fences <= {"console", "yaml", "sh"}, f"{name}: commands stand in console blocks"
     for path in (ROOT / "docs" / "adr").glob("*.md"):
         assert "```console" not in path.read_text(), f"{path} has commands: list it"
 
