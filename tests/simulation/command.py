@@ -10,17 +10,17 @@ import time
 from collections import Counter
 from contextlib import nullcontext
 
-from tests.simulation.focus import FOCUS
+from tests.simulation.focus import options_for
 from tests.simulation.mutations import MUTATIONS, mutated
+from tests.simulation.world.options import Broken
 from tests.simulation.world.schedules import run_seed
-from tests.simulation.world.world import Broken
 
 
 def _run(task: tuple[int, str]) -> tuple[int, Counter[str], str]:
     seed, name = task
     with mutated(name) if name else nullcontext():
         try:
-            return seed, run_seed(seed, FOCUS.get(name)), ""
+            return seed, run_seed(seed, options_for(name, seed) if name else None), ""
         except Broken as error:
             return seed, Counter(), str(error)
         except AssertionError as error:

@@ -1,13 +1,12 @@
 """Deliberate mistakes: each drops one rule of the lease protocol. The simulator must notice every one.
 
-They replace functions of the cores while a schedule runs, and live here alone. Where two rules cover the same hole,
-the mutation drops both.
+Those of the operations around a move stand in `mutations_of_moves`; the product knows of neither. Where two rules cover
+the same hole, the mutation drops both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -17,27 +16,10 @@ from primacy_coordinator.core.model import LeasePhase
 from primacy_coordinator.core.state import State
 from primacy_wire.messages import Answer, Offer, Refuse, Released
 
-Mutation = Callable[[ExitStack], None]
-MUTATIONS: dict[str, Mutation] = {}
+from tests.simulation import mutations_of_moves
+from tests.simulation.mutating import MUTATIONS, mutated, mutation, swap
 
-
-def mutation(work: Mutation) -> Mutation:
-    MUTATIONS[work.__name__] = work
-    return work
-
-
-def swap(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Replace an attribute by what `make` makes of it, until the stack unwinds."""
-    old = getattr(owner, name)
-    setattr(owner, name, make(old))
-    stack.callback(setattr, owner, name, old)
-
-
-@contextmanager
-def mutated(name: str) -> Iterator[None]:
-    with ExitStack() as stack:
-        MUTATIONS[name](stack)
-        yield
+__all__ = ["MUTATIONS", "mutated", "mutations_of_moves"]
 
 
 # ---- counting

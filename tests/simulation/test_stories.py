@@ -7,7 +7,8 @@ from primacy_coordinator.core.model import RegionStatus, margin_up
 from primacy_wire.instant import SECOND_NS
 
 from tests.simulation.world.coordinator import NAME
-from tests.simulation.world.world import Options, World
+from tests.simulation.world.options import Options
+from tests.simulation.world.world import World
 
 THREE = {"ap": 1, "eu": 1, "us": 1}
 

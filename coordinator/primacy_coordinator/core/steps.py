@@ -158,6 +158,8 @@ def _remember(state: State, turn: Turn, record: FailoverRecord) -> None:
     """A move that came of itself: who lost the lease by failure is held down, and further moves cool down."""
     if record.state is not FailoverState.SUCCEEDED:
         return
+    for region in state.regions.values():
+        region.unanswered = 0  # Whoever passed an epoch by is asked again in the next move, unless a rule refuses it.
     lost = state.regions.get(record.from_region)
     if record.move is FailoverKind.AUTOMATIC and lost is not None and record.from_region != record.to_region:
         damping.hold_down(state, turn, lost, "it lost the lease by failure")

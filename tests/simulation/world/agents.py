@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from primacy_agent.core import lease as core
-from primacy_agent.core.lease import LeaseHolder, Memory
+from primacy_agent.core import effects, events
+from primacy_agent.core.hooks import HookKind
+from primacy_agent.core.lease import LeaseHolder
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
 from primacy_wire.messages import (
     Accept,
     Answer,
     FromAgent,
-    Load,
+    HookRan,
     Offer,
     PeerSight,
+    Phase,
     RegionSpec,
-    ServiceHealth,
-    ServiceState,
+    Released,
     ToAgent,
 )
 
-from tests.simulation.world.clock import Clock
+from tests.simulation.world.machines import HookRunner, Machine, settings_of
 
 if TYPE_CHECKING:
     from tests.simulation.world.world import World
 
 SILENCE_NS_MAX = 3 * SECOND_NS
 RECONNECT_NS = 700 * MILLISECOND_NS
-UP = ServiceHealth(ServiceState.UP, 1, 1)
-DOWN = ServiceHealth(ServiceState.DOWN, 0, 1, "it crashed")
-
-
-class Machine:
-    """Where lives of one agent run one after another: its clock, its disk, its region's service."""
-
-    def __init__(self, region: str, agent: str, clock: Clock) -> None:
-        self.region = region
-        self.agent = agent
-        self.key = f"{region}/{agent}"
-        self.clock = clock
-        self.memory = Memory()
-        self.healthy = True
+IDLE_NS_MAX = 5 * SECOND_NS
+"""Nobody holds a lease for so long while no hook runs and nothing is written, without its service being active."""
 
 
 class Life:
@@ -51,13 +41,18 @@ class Life:
         self.machine = machine
         self.name = machine.key
         self.incarnation = f"life-{number}"
-        self.holder = LeaseHolder(machine.region, machine.agent, self.incarnation, machine.memory)
+        hooks = settings_of(world.hooks)
+        self.holder = LeaseHolder(machine.region, machine.agent, self.incarnation, machine.memory, hooks)
+        self.hooks = HookRunner(self)
         self.dead = False
         self.paused_until = 0
         self.connection = 0
         self.heard_ns = 0
-        self._writing: list[core.Persist | core.Send] = []
+        self._writing: list[effects.Persist | effects.Send] = []
         self._busy = False
+        self._timer_ns = 0
+        self._idle_ns = 0
+        """Since when it holds a lease without being active, and nothing is under way that would make it so; 0: no."""
 
     # ---- the loop
 
@@ -85,7 +80,8 @@ class Life:
             return
         self.connection = self.world.next_connection()
         self.heard_ns = self.world.time_ns
-        hello = self.holder.hello("default", f"host-{self.name}", f"{self.name}:1", RegionSpec())
+        spec = RegionSpec(priority=self.world.options.priorities.get(self.machine.region))
+        hello = self.holder.hello("default", f"host-{self.name}", f"{self.name}:1", spec)
         self.world.to_coordinator(self, self.connection, hello)
 
     def _tick(self) -> None:
@@ -94,7 +90,7 @@ class Life:
             self.world.after(self.world.report_ns, self.name, self._tick)
 
     def _tick_now(self) -> None:
-        self.post(core.TimePassed())
+        self.post(events.TimePassed())
         if self.connection and self.world.time_ns - self.heard_ns > SILENCE_NS_MAX:
             self.lose("silence")
         if self.connection:
@@ -103,8 +99,9 @@ class Life:
             self._connect_now()
 
     def report(self) -> None:
-        health = UP if self.machine.healthy else DOWN
-        report = self.holder.report(self.now(), health, Load(), self._sights(), ())
+        machine = self.machine
+        report = self.holder.report(self.now(), machine.health(), machine.load(), self._sights(), ())
+        report = replace(report, lag=machine.lag)
         self.world.to_coordinator(self, self.connection, report)
 
     def _sights(self) -> tuple[PeerSight, ...]:
@@ -121,7 +118,7 @@ class Life:
         if not self.connection:
             return
         self.connection = 0
-        self.post(core.LinkDown(superseded, reason))
+        self.post(events.LinkDown(superseded, reason))
         if not superseded:
             self.world.after(self.world.draw.randint(0, 2 * RECONNECT_NS), self.name, self._connect)
 
@@ -131,7 +128,7 @@ class Life:
     def _receive_now(self, message: ToAgent) -> None:
         self.heard_ns = self.world.time_ns
         was = self.holder.active(self.now()).remaining_ns > 0
-        self.post(core.Received(message))
+        self.post(events.Received(message))
         if not was and isinstance(message, Answer) and self.holder.active(self.now()).remaining_ns > 0:
             self.world.count("revival")
         if isinstance(message, Answer) and message.renews:
@@ -141,28 +138,73 @@ class Life:
 
     # ---- the core
 
-    def post(self, event: core.AgentEvent) -> None:
+    def post(self, event: events.AgentEvent) -> None:
         frozen = self.holder._freeze is not None
         for effect in self.holder.handle(self.now(), event):
             match effect:
-                case core.Persist() | core.Send() if self._writing or isinstance(effect, core.Persist):
+                case effects.Persist() | effects.Send() if self._writing or isinstance(effect, effects.Persist):
                     self._writing.append(effect)
                     self._write()
-                case core.Send(message):
+                case effects.Send(message):
                     self._say(message)
-                case core.ReportSoon():
+                case effects.ReportSoon():
                     if self.connection:
                         self.report()
+                case effects.RunHook():
+                    self.hooks.start(effect)
+                case effects.KillHook():
+                    self.hooks.kill(effect)
                 case _:
                     pass
-        if frozen and isinstance(event, core.TimePassed) and self.holder._freeze is None:
+        if frozen and isinstance(event, events.TimePassed) and self.holder._freeze is None:
             self.world.count("freeze ended by itself")
+        self._check_service()
+        self._arm()
         self.world.check_active(self.name)
+
+    def _arm(self) -> None:
+        """Wake the core when it asked to be."""
+        due_ns = self.holder.next_deadline()
+        if due_ns is None:
+            self._timer_ns = 0
+            return
+        at_ns = max(self.machine.clock.world_ns(due_ns), self.world.time_ns + MILLISECOND_NS)
+        if at_ns != self._timer_ns:
+            self._timer_ns = at_ns
+            self.world.at(at_ns, self.name, self._ring, at_ns)
+
+    def _ring(self, at_ns: int) -> None:
+        if at_ns == self._timer_ns:
+            self._timer_ns = 0
+            self.run(self.post, events.TimePassed())
+
+    def _check_service(self) -> None:
+        """Nobody is active before its hook has promoted the service, nor holds a lease for nothing."""
+        plan, machine, view = self.world.hooks, self.machine, self.holder.active(self.now())
+        if plan is None:
+            return
+        if view.active and plan.promote and machine.promoted_epoch != view.epoch:
+            self.world.fail(
+                "hooks", f"{self.name} is active at {view.epoch}, its service was promoted for {machine.promoted_epoch}"
+            )
+        if view.active and self.hooks.running is not None and self.hooks.running.kind is HookKind.ON_DEMOTE:
+            self.world.fail("hooks", f"{self.name} is active at {view.epoch} while its service is being demoted")
+        idle = view.remaining_ns > 0 and view.phase is Phase.PROMOTING and self.hooks.running is None
+        if not idle or self._writing:
+            self._idle_ns = 0
+        elif not self._idle_ns:
+            self._idle_ns = self.world.time_ns
+        elif self.world.time_ns - self._idle_ns > IDLE_NS_MAX:
+            self.world.fail("hooks", f"{self.name} holds epoch {view.epoch}, and nothing promotes its service")
 
     def _say(self, message: FromAgent) -> None:
         """I7: nothing is accepted that the disk does not know."""
         if isinstance(message, Accept) and message.epoch > self.machine.memory.accepted_epoch:
             self.world.fail("I7", f"{self.name} accepts epoch {message.epoch} before it is durable")
+        if isinstance(message, Released) and self.hooks.running is not None:
+            self.world.fail("hooks", f"{self.name} says that it released {message.epoch} while a hook runs")
+        if isinstance(message, HookRan):
+            self.world.count(f"told: {message.hook} {message.outcome}")
         self.world.to_coordinator(self, self.connection, message)
 
     def _write(self) -> None:
@@ -176,9 +218,9 @@ class Life:
     def _written_now(self) -> None:
         self._busy = False
         head = self._writing.pop(0)
-        assert isinstance(head, core.Persist)
+        assert isinstance(head, effects.Persist)
         self.machine.memory = head.memory
-        while self._writing and isinstance(self._writing[0], core.Send):
+        while self._writing and isinstance(self._writing[0], effects.Send):
             self._say(self._writing.pop(0).message)  # type: ignore[union-attr]
-        self.post(core.Durable(head.batch))
+        self.post(events.Durable(head.batch))
         self._write()

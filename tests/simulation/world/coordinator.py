@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from primacy_coordinator.core import effects, events
@@ -13,6 +14,7 @@ from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
 from primacy_wire.messages import Answer, FromAgent, Hello, Offer, Release, Report, WeightsUpdate, Welcome
 
 from tests.simulation.world.clock import Clock
+from tests.simulation.world.watch import Watch
 
 if TYPE_CHECKING:
     from tests.simulation.world.agents import Life
@@ -57,6 +59,7 @@ class Coordinator:
         self.world = world
         self.clock = clock
         self.disk = disk
+        self.watch = Watch(world)
         self.group: Group | None = None
         self.paused_until = 0
         self.paused_since = 0
@@ -91,11 +94,13 @@ class Coordinator:
         self.run_id = run
         self.generation += 1
         self._queue, self._pending, self._writing = [], [], False
+        self._timer_ns = 0
         self.heard_epoch = 0
         loaded = Loaded(
             self.disk.store_id, run, frozenset(self.disk.runs), len(self.disk.runs), tuple(self.disk.records.values())
         )
         self.group = Group("default", loaded, self.now())
+        self.watch.begin(self.group)
         if self.disk.lease.phase is not LeasePhase.NONE:
             self.world.count("restart wait")
         self._push(self.group.start(self.now()))
@@ -113,6 +118,7 @@ class Coordinator:
             self.disk.apply(persist.writes)
         self.group = None
         self.generation += 1
+        self.world.brake.give_back(self.world.name)
         for number, life in self.sessions.items():
             self.world.after(self.world.draw.randint(0, SECOND_NS), NAME, self._lost_by_agent, life, number)
         self.sessions.clear()
@@ -127,6 +133,7 @@ class Coordinator:
     def _fail_write(self) -> None:
         """The store refuses: the machine is dropped and loaded anew; sessions stay."""
         self.world.count("persist refused")
+        self.world.brake.give_back(self.world.name)
         self._load(self.run_id)
 
     # ---- events
@@ -134,7 +141,10 @@ class Coordinator:
     def post(self, event: events.Event) -> None:
         if self.group is None:
             return
-        self._push(self.group.handle(self.now(), event))
+        now = self.now()
+        found = self.group.handle(now, event)
+        self.watch.look(self.group, now)
+        self._push(found)
         self._arm(self.generation)
 
     def run(self, work: Any, *values: object) -> None:
@@ -146,6 +156,7 @@ class Coordinator:
         if self.paused_since:
             stalled_ns = self.now().mono_ns - self.clock.now(self.paused_since).mono_ns
             self.paused_since = 0
+            self.watch.stood_still()
             self.post(events.Stalled(stalled_ns))
         work(*values)
 
@@ -271,14 +282,22 @@ class Coordinator:
                 if isinstance(effect.value, MovePlan):
                     self.world.count(f"{effect.value.move.name.lower()} move")
             case effects.BrakeAsked():
-                self.world.after(self.world.options.brake_ns, NAME, self._let_through, self.group)
+                self.world.count("brake asked")
+                self.world.brake.ask(self.world.name, partial(self._let_through_soon, self.generation))
+            case effects.BrakeReturned():
+                self.world.brake.give_back(self.world.name)
             case _:
                 pass
 
-    def _let_through(self, group: object) -> None:
-        """The brake over groups lets this one through, unless another machine asked."""
-        if group is self.group:
-            self.post(events.BrakeReleased())
+    def _let_through_soon(self, generation: int) -> None:
+        self.world.after(MILLISECOND_NS // 10, NAME, self._let_through, generation)
+
+    def _let_through(self, generation: int) -> None:
+        """The brake lets this group fail over; a machine that came since has not asked."""
+        if generation == self.generation and self.group is not None:
+            self.run(self.post, events.BrakeReleased())
+        else:
+            self.world.brake.give_back(self.world.name)
 
     def _leases(self) -> list[LeaseRecord]:
         """Every lease record that a crash may leave on the disk: what is there, and what is on its way, in order."""
@@ -297,6 +316,7 @@ class Coordinator:
                 self.world.fail("I2", f"epoch {lease.epoch} goes from {before.holder} to {lease.holder}")
             if lease.epoch > before.epoch and lease.holder and lease.epoch <= self.heard_epoch:
                 self.world.fail("I2", f"epoch {lease.epoch} is granted, an agent spoke of {self.heard_epoch}")
+            self.watch.on_lease(before, lease, self.now().mono_ns)
             before = lease
 
     def _check_told(self, life: Life, message: object) -> None:
@@ -322,7 +342,8 @@ class Coordinator:
             case WeightsUpdate():
                 if message.active_epoch > lease.accepted_epoch:
                     fail("I7", f"weights name epoch {message.active_epoch}, durable {lease.accepted_epoch}")
-                if message.read and not any(share for _, share in message.read):
+                nowhere = not any(share for _, share in message.read)
+                if message.read and nowhere and not self.watch.all_were_drained(self.now().mono_ns):
                     fail("I8", f"reads go nowhere: {message.read}")
                 known = dict(message.write)
                 if lease.accepted_region in known and message.active_epoch and not any(known.values()):

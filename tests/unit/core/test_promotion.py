@@ -12,7 +12,7 @@ from primacy_coordinator.core.steps import HOOKS_KEPT_MAX
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import HookRan
 
-from tests.unit.core.lab import DOWN, Lab, Node
+from tests.unit.core.lab import DOWN, UP, Lab, Node
 from tests.unit.core.moving import newest, restart, rules, settled
 
 FAILED = "on_promote failed with exit code 3: no such database"
@@ -235,3 +235,19 @@ def test_the_newest_runs_are_kept(count: int) -> None:
         ran(lab, lab.of("eu")[0], 2, output=str(number))
     kept = [run.output for run in newest(lab).hooks]
     assert kept == [str(number) for number in range(count)][-HOOKS_KEPT_MAX:]
+
+
+def test_what_passed_an_epoch_by_is_not_held_against_it_in_the_next_move() -> None:
+    lab = promoting(hold_down_ns=0, cool_down_ns=0)
+    for node in lab.of("eu"):
+        lab.give_up(node, FAILED)
+        node.promoting = False
+    lab.of("us")[0].promoting = False
+    lab.of("ap")[0].health = UP
+    lab.run(20)
+    assert lab.known()[0] == "us" and newest(lab).state is FailoverState.SUCCEEDED, "eu passed an epoch by"
+    lab.of("ap")[0].health = DOWN
+    lab.run(2)
+    lab.of("us")[0].health = DOWN
+    lab.run(8)
+    assert lab.known()[0] == "eu"
