@@ -76,6 +76,8 @@ class Group:
     def start(self, now: Now) -> tuple[Effect, ...]:
         """The first effects after a start: what became of a move under way, and the first weights."""
         turn = Turn(self._state, now)
+        for record in self._state.restored:
+            turn.write(record)
         moves.settle_restored(self._state, turn)
         self._settle(turn)
         return turn.effects()

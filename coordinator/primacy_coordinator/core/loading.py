@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from primacy_wire.instant import Now
 
 from primacy_coordinator.core import authority, calendar, damping, moves, recovery, registry, steps, weighing
@@ -17,6 +19,7 @@ from primacy_coordinator.core.model import (
     OverrideRecord,
     Policy,
     PolicyRecord,
+    Record,
     RegionRecord,
     RegionStatus,
     VerdictRecord,
@@ -76,11 +79,14 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
         doubt=Doubt(doubt, now.mono_ns) if doubt else None,
         wall_offset_ns=now.wall_ns - now.mono_ns,
     )
-    cooling = dampings.get(damping.COOL_KEY, DampingRecord(damping.COOL_KEY))
-    state.cool_until_wall_ns = calendar.restored_end(cooling.hold_until_wall_ns, state.policy.cool_down_ns, now.wall_ns)
+    changed = _cool_again(state, dampings.get(damping.COOL_KEY), now)
     for region in sorted(regions, key=lambda r: r.name):
         unknown = VerdictRecord(region.name, RegionStatus.UNKNOWN, "nothing was heard of it yet", (), now.wall_ns)
         verdict = verdicts.get(region.name, unknown)
+        past = dampings.get(region.name, DampingRecord(region.name))
+        kept = damping.restored(past, now.wall_ns, state.policy)
+        if kept != past:
+            changed.append(kept)
         live = state.regions[region.name] = Region(
             region,
             verdict,
@@ -88,14 +94,11 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
             restored=region.name in verdicts,
             recovering=verdict.recovering or verdict.status in (RegionStatus.DOWN, RegionStatus.RECOVERING),
             availability_ns=now.mono_ns,
-            damping=damping.restored(dampings.get(region.name, DampingRecord(region.name)), now.wall_ns, state.policy),
+            damping=kept,
         )
         recovery.restore(state, live, now.mono_ns)
-    for override in sorted(overrides, key=lambda o: o.key):
-        longest_ns = override.expire_wall_ns - override.start_wall_ns
-        left_ns = calendar.restored_end(override.expire_wall_ns, longest_ns, now.wall_ns) - now.wall_ns
-        ran_ns = now.wall_ns - override.start_wall_ns
-        state.overrides[override.key] = Override(override, now.mono_ns - max(0, ran_ns), now.mono_ns + left_ns)
+    changed += _take_up(state, overrides, now)
+    state.restored = tuple(changed)
     for record in sorted(agents, key=lambda a: a.key):
         if record.region in state.regions:
             agent = Agent(record, now.mono_ns)
@@ -105,3 +108,28 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
     registry.name_members(state)
     moves.restore(state, now)
     return state
+
+
+def _cool_again(state: State, cooling: DampingRecord | None, now: Now) -> list[Record]:
+    """Take the cool-down up again. Returns what must be written, for a clock was set back."""
+    if cooling is None:
+        return []
+    end_ns = calendar.restored_end(cooling.hold_until_wall_ns, state.policy.cool_down_ns, now.wall_ns)
+    state.cool_until_wall_ns = end_ns
+    return [replace(cooling, hold_until_wall_ns=end_ns)] if end_ns != cooling.hold_until_wall_ns else []
+
+
+def _take_up(state: State, overrides: list[OverrideRecord], now: Now) -> list[Record]:
+    """Take the overrides up again. Returns those that must be written, for a clock was set back: cut to their length at
+    every start, they would never end."""
+    changed: list[Record] = []
+    for override in sorted(overrides, key=lambda o: o.key):
+        longest_ns = override.expire_wall_ns - override.start_wall_ns
+        end_wall_ns = calendar.restored_end(override.expire_wall_ns, longest_ns, now.wall_ns)
+        if end_wall_ns != override.expire_wall_ns:
+            override = replace(override, start_wall_ns=now.wall_ns, expire_wall_ns=end_wall_ns)  # noqa: PLW2901
+            changed.append(override)
+        ran_ns = now.wall_ns - override.start_wall_ns
+        end_ns = now.mono_ns + end_wall_ns - now.wall_ns
+        state.overrides[override.key] = Override(override, now.mono_ns - max(0, ran_ns), end_ns)
+    return changed

@@ -22,6 +22,7 @@ from primacy_coordinator.core.model import (
     OverrideRecord,
     Policy,
     PolicyRecord,
+    Record,
     RegionRecord,
     VerdictRecord,
 )
@@ -272,6 +273,8 @@ class State:
     """Until when no automatic move begins again after an operator cancelled one, unless the situation changes."""
     failback_from_ns: int = 0
     """No failback begins before: an operator cancelled the last one."""
+    restored: tuple[Record, ...] = ()
+    """What the start made of records whose end lay farther ahead than it ever could; written with the first turn."""
     better: tuple[str, int] | None = None
     """(region, since when it could take the lease back)."""
     better_due_ns: int = 0

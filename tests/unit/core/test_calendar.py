@@ -142,3 +142,18 @@ def test_a_clock_set_back_while_no_machine_ran_makes_nothing_last_longer() -> No
     assert view.remaining_ns == HOUR_NS
     lab.run(61)
     assert rules(lab)["ap"] == rules(lab)["us"] == ""
+
+
+def test_what_was_cut_to_its_length_at_one_start_is_not_cut_anew_at_the_next() -> None:
+    lab = settled()
+    lab.ask(events.PauseElection(lab.request(), "migration", "ops", lab.now.wall_ns + HOUR_NS))
+    lab.stop()
+    step(lab, -5 * HOUR_NS)
+    for _ in range(3):
+        lab.start()
+        lab.run(10)
+        lab.stop()
+    lab.start()
+    assert lab.group is not None
+    (view,) = lab.group.view(lab.now).overrides
+    assert view.remaining_ns == HOUR_NS - 30 * SECOND_NS
