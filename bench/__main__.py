@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import core_events, failover, memory, push, reports, weights
+from bench import core_events, failover, memory, nasty, push, reports, weights
 from bench.rows import Row, table, write
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "core": core_events.run,
     "weights": weights.run,
+    "nasty": nasty.run,
     "reports": reports.run,
     "push": push.run,
     "memory": memory.run,

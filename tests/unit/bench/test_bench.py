@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+from primacy_wire.instant import SECOND_NS
 
-from bench import core_events, weights
+from bench import core_events, nasty, weights
 from bench.reports import measure_cost
 from bench.rows import Row, percentile, table, write
 from bench.servers import Start, bare, coordinator
@@ -51,6 +53,23 @@ def test_shaping_quiets_weights_and_costs_little() -> None:
 def test_the_core_handles_events() -> None:
     (row,) = core_events.run(agents=20, rounds=3)
     assert row.value > 1000.0
+
+
+def test_the_defaults_move_less_than_haste_does_while_a_service_flaps_and_serve_longer_than_patience() -> None:
+    ours, at_once, slow = (
+        nasty.measure(nasty.SETTINGS[nasty.FLAPS], nasty.POLICIES[policy], 1, 120 * SECOND_NS)
+        for policy in (nasty.DEFAULTS, nasty.AT_ONCE, nasty.SLOW)
+    )
+    assert 0 < ours.moves < at_once.moves
+    assert 0.0 < ours.dark_s < slow.dark_s
+
+
+def test_every_nasty_schedule_gives_finite_figures() -> None:
+    rows = nasty.run(seeds=1, length_ns=40 * SECOND_NS)
+    assert len(rows) == len(nasty.SETTINGS) * len(nasty.FIGURES)
+    assert all(math.isfinite(row.value) and row.value >= 0 and row.reference_value is not None for row in rows)
+    assert all(row.value <= 100 for row in rows if row.unit == "%")
+    assert any(row.value for row in rows)
 
 
 @pytest.mark.integration
