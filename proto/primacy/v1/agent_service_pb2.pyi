@@ -12,6 +12,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from primacy.v1 import agent_pb2 as agent_pb2
+from primacy.v1 import replication_pb2 as replication_pb2
 from primacy.v1 import routing_pb2 as routing_pb2
 import builtins as builtins
 import sys
@@ -38,6 +39,8 @@ class SessionRequest(message.Message):
     RELEASE_REFUSED_FIELD_NUMBER: builtins.int
     FROZEN_FIELD_NUMBER: builtins.int
     HOOK_RAN_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
+    METRICS_FIELD_NUMBER: builtins.int
     @builtins.property
     def hello(self) -> Hello:
         """Who this life is. First, and only first."""
@@ -70,6 +73,14 @@ class SessionRequest(message.Message):
     def hook_ran(self) -> HookRan:
         """A hook has ended."""
 
+    @builtins.property
+    def progress(self) -> Progress:
+        """How far it has come in the log."""
+
+    @builtins.property
+    def metrics(self) -> MetricsSnapshot:
+        """What it measured, for the view of the whole group."""
+
     def __init__(
         self,
         *,
@@ -81,12 +92,14 @@ class SessionRequest(message.Message):
         release_refused: ReleaseRefused | None = ...,
         frozen: Frozen | None = ...,
         hook_ran: HookRan | None = ...,
+        progress: Progress | None = ...,
+        metrics: MetricsSnapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "metrics", b"metrics", "progress", b"progress", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "metrics", b"metrics", "progress", b"progress", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["hello", "report", "accept", "refuse", "released", "release_refused", "frozen", "hook_ran"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["hello", "report", "accept", "refuse", "released", "release_refused", "frozen", "hook_ran", "progress", "metrics"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -104,6 +117,10 @@ class SessionResponse(message.Message):
     THAW_FIELD_NUMBER: builtins.int
     WEIGHTS_FIELD_NUMBER: builtins.int
     DIRECTORY_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    TRANSFER_PLAN_FIELD_NUMBER: builtins.int
+    RETRY_PARKED_FIELD_NUMBER: builtins.int
+    GROUP_METRICS_FIELD_NUMBER: builtins.int
     @builtins.property
     def welcome(self) -> Welcome:
         """Answers the hello."""
@@ -136,6 +153,22 @@ class SessionResponse(message.Message):
     def directory(self) -> Directory:
         """Says who is in the group."""
 
+    @builtins.property
+    def entries(self) -> Entries:
+        """Brings entries of the log."""
+
+    @builtins.property
+    def transfer_plan(self) -> TransferPlan:
+        """Says who fetches what of a model from whom."""
+
+    @builtins.property
+    def retry_parked(self) -> RetryParked:
+        """Orders to try parked entries again."""
+
+    @builtins.property
+    def group_metrics(self) -> GroupMetrics:
+        """What all regions measured."""
+
     def __init__(
         self,
         *,
@@ -147,14 +180,398 @@ class SessionResponse(message.Message):
         thaw: Thaw | None = ...,
         weights: WeightsUpdate | None = ...,
         directory: Directory | None = ...,
+        entries: Entries | None = ...,
+        transfer_plan: TransferPlan | None = ...,
+        retry_parked: RetryParked | None = ...,
+        group_metrics: GroupMetrics | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "directory", b"directory", "freeze", b"freeze", "message", b"message", "offer", b"offer", "release", b"release", "thaw", b"thaw", "weights", b"weights", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "directory", b"directory", "entries", b"entries", "freeze", b"freeze", "group_metrics", b"group_metrics", "message", b"message", "offer", b"offer", "release", b"release", "retry_parked", b"retry_parked", "thaw", b"thaw", "transfer_plan", b"transfer_plan", "weights", b"weights", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "directory", b"directory", "freeze", b"freeze", "message", b"message", "offer", b"offer", "release", b"release", "thaw", b"thaw", "weights", b"weights", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "directory", b"directory", "entries", b"entries", "freeze", b"freeze", "group_metrics", b"group_metrics", "message", b"message", "offer", b"offer", "release", b"release", "retry_parked", b"retry_parked", "thaw", b"thaw", "transfer_plan", b"transfer_plan", "weights", b"weights", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["welcome", "answer", "offer", "release", "freeze", "thaw", "weights", "directory"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["welcome", "answer", "offer", "release", "freeze", "thaw", "weights", "directory", "entries", "transfer_plan", "retry_parked", "group_metrics"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+@typing.final
+class Entries(message.Message):
+    """Entries of the log, in order: everything that is kept between two numbers.
+
+    An agent takes them if `after` is no more than what it has received; else it says its progress again. Entries that
+    were compacted away are missing between the two.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STORE_ID_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    AFTER_CHAIN_FIELD_NUMBER: builtins.int
+    UPTO_FIELD_NUMBER: builtins.int
+    UPTO_CHAIN_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    SNAPSHOT_UPTO_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    store_id: builtins.str
+    """The store that the log belongs to."""
+    after: builtins.int
+    """The number behind which this begins."""
+    after_chain: builtins.int
+    """Fingerprint of the log up to `after`: the agent's own must be the same, unless this is a snapshot."""
+    upto: builtins.int
+    """The number with which it ends, whether an entry of that number is kept or not."""
+    upto_chain: builtins.int
+    """Fingerprint of the log up to `upto`."""
+    snapshot: builtins.bool
+    """This is a part of a snapshot: the current version of each key up to `snapshot_upto`, in order of their numbers. Its
+    first part has `after` 0: what the agent had received before does not count any more.
+    """
+    snapshot_upto: builtins.int
+    """The number with which the snapshot ends; its last part has the same `upto`."""
+    head: builtins.int
+    """Number of the newest durable entry."""
+    @builtins.property
+    def entries(self) -> containers.RepeatedCompositeFieldContainer[replication_pb2.Entry]:
+        """The entries, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        store_id: builtins.str = ...,
+        after: builtins.int = ...,
+        after_chain: builtins.int = ...,
+        upto: builtins.int = ...,
+        upto_chain: builtins.int = ...,
+        entries: abc.Iterable[replication_pb2.Entry] | None = ...,
+        snapshot: builtins.bool = ...,
+        snapshot_upto: builtins.int = ...,
+        head: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["after", b"after", "after_chain", b"after_chain", "entries", b"entries", "head", b"head", "snapshot", b"snapshot", "snapshot_upto", b"snapshot_upto", "store_id", b"store_id", "upto", b"upto", "upto_chain", b"upto_chain"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class TransferPlan(message.Message):
+    """Who fetches what of one model from whom."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    HOLDERS_FIELD_NUMBER: builtins.int
+    SHARES_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    sequence: builtins.int
+    """The entry."""
+    digest: builtins.str
+    """The manifest: 64 hexadecimal digits."""
+    version: builtins.int
+    """Grows with every change of the plan."""
+    @builtins.property
+    def holders(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Agents that have all of it, the best source for this agent first: `REGION/AGENT`."""
+
+    @builtins.property
+    def shares(self) -> containers.RepeatedCompositeFieldContainer[TransferShare]:
+        """Agents that fetch it now, this one among them. Each takes its share of the pieces from a holder, and the others from
+        those whose share they are.
+        """
+
+    def __init__(
+        self,
+        *,
+        sequence: builtins.int = ...,
+        digest: builtins.str = ...,
+        holders: abc.Iterable[builtins.str] | None = ...,
+        shares: abc.Iterable[TransferShare] | None = ...,
+        version: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["digest", b"digest", "holders", b"holders", "sequence", b"sequence", "shares", b"shares", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class TransferShare(message.Message):
+    """The part of a model that one agent takes from a holder."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: builtins.int
+    WEIGHT_FIELD_NUMBER: builtins.int
+    agent: builtins.str
+    """The agent: `REGION/AGENT`."""
+    weight: builtins.int
+    """Weight of its part: its uplink in bytes per second, or 1 when none was measured."""
+    def __init__(
+        self,
+        *,
+        agent: builtins.str = ...,
+        weight: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RetryParked(message.Message):
+    """Orders to try parked entries again, with a fresh budget."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SEQUENCES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def sequences(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Their numbers."""
+
+    def __init__(
+        self,
+        *,
+        sequences: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["sequences", b"sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Progress(message.Message):
+    """How far an agent has come in the log. Said at every change, and after every hello."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class ModelsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    INCARNATION_FIELD_NUMBER: builtins.int
+    STORE_ID_FIELD_NUMBER: builtins.int
+    RECEIVED_FIELD_NUMBER: builtins.int
+    CHAIN_FIELD_NUMBER: builtins.int
+    SETTLED_FIELD_NUMBER: builtins.int
+    PARKED_FIELD_NUMBER: builtins.int
+    VERIFIED_FIELD_NUMBER: builtins.int
+    UPLINK_FIELD_NUMBER: builtins.int
+    MODELS_FIELD_NUMBER: builtins.int
+    incarnation: builtins.str
+    """The life that says so."""
+    store_id: builtins.str
+    """The store whose log that is. Empty: none yet."""
+    received: builtins.int
+    """Every entry up to here is on the agent's disk."""
+    chain: builtins.int
+    """Fingerprint of the log up to there."""
+    settled: builtins.int
+    """Every entry up to here was applied or parked."""
+    uplink: builtins.int
+    """Bytes per second that it could send lately. 0: not measured."""
+    @builtins.property
+    def parked(self) -> containers.RepeatedCompositeFieldContainer[ParkedNote]:
+        """What is parked."""
+
+    @builtins.property
+    def verified(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Entries beyond `settled` whose content is complete and verified."""
+
+    @builtins.property
+    def models(self) -> containers.ScalarMap[builtins.str, builtins.int]:
+        """Models whose current version is applied: name to sequence."""
+
+    def __init__(
+        self,
+        *,
+        incarnation: builtins.str = ...,
+        store_id: builtins.str = ...,
+        received: builtins.int = ...,
+        chain: builtins.int = ...,
+        settled: builtins.int = ...,
+        parked: abc.Iterable[ParkedNote] | None = ...,
+        verified: abc.Iterable[builtins.int] | None = ...,
+        uplink: builtins.int = ...,
+        models: abc.Mapping[builtins.str, builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["chain", b"chain", "incarnation", b"incarnation", "models", b"models", "parked", b"parked", "received", b"received", "settled", b"settled", "store_id", b"store_id", "uplink", b"uplink", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ParkedNote(message.Message):
+    """An entry that an agent has put aside."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
+    sequence: builtins.int
+    """Its number."""
+    key: builtins.str
+    """Its key."""
+    reason: builtins.str
+    """Why, for people."""
+    attempts: builtins.int
+    """How often it was tried."""
+    def __init__(
+        self,
+        *,
+        sequence: builtins.int = ...,
+        key: builtins.str = ...,
+        reason: builtins.str = ...,
+        attempts: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempts", b"attempts", "key", b"key", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class MetricsSnapshot(message.Message):
+    """What one region measured in one window of time, as sketches that can be merged."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: builtins.int
+    AGENT_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    WINDOW_NS_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    WALL_NS_FIELD_NUMBER: builtins.int
+    SERIES_FIELD_NUMBER: builtins.int
+    region: builtins.str
+    """The region."""
+    agent: builtins.str
+    """Name of the agent that measured: `REGION/AGENT`."""
+    version: builtins.int
+    """Grows with every snapshot of the agent's life; an older one never replaces a newer one."""
+    window_ns: builtins.int
+    """Length of the window in nanoseconds."""
+    incarnation: builtins.str
+    """The agent's life: `version` begins anew with each."""
+    wall_ns: builtins.int
+    """When the window ended, by the agent's wall clock, in nanoseconds since 1970. For people."""
+    @builtins.property
+    def series(self) -> containers.RepeatedCompositeFieldContainer[SeriesSketch]:
+        """The series."""
+
+    def __init__(
+        self,
+        *,
+        region: builtins.str = ...,
+        agent: builtins.str = ...,
+        version: builtins.int = ...,
+        window_ns: builtins.int = ...,
+        incarnation: builtins.str = ...,
+        wall_ns: builtins.int = ...,
+        series: abc.Iterable[SeriesSketch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "incarnation", b"incarnation", "region", b"region", "series", b"series", "version", b"version", "wall_ns", b"wall_ns", "window_ns", b"window_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SeriesSketch(message.Message):
+    """One series of a window."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    SUM_FIELD_NUMBER: builtins.int
+    MIN_FIELD_NUMBER: builtins.int
+    MAX_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    ZEROS_FIELD_NUMBER: builtins.int
+    FIRST_BUCKET_FIELD_NUMBER: builtins.int
+    BUCKETS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name."""
+    count: builtins.int
+    """How many values."""
+    sum: builtins.float
+    """Their sum."""
+    min: builtins.float
+    """The smallest."""
+    max: builtins.float
+    """The largest."""
+    last: builtins.float
+    """The newest."""
+    zeros: builtins.int
+    """Number of values that are 0 or less than can be told from 0."""
+    first_bucket: builtins.int
+    """Index of the first bucket of a logarithmic histogram whose relative error is one percent."""
+    @builtins.property
+    def buckets(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Counts of it and the following buckets."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        count: builtins.int = ...,
+        sum: builtins.float = ...,
+        min: builtins.float = ...,
+        max: builtins.float = ...,
+        last: builtins.float = ...,
+        zeros: builtins.int = ...,
+        first_bucket: builtins.int = ...,
+        buckets: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["buckets", b"buckets", "count", b"count", "first_bucket", b"first_bucket", "last", b"last", "max", b"max", "min", b"min", "name", b"name", "sum", b"sum", "zeros", b"zeros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GroupMetrics(message.Message):
+    """What all regions measured, for every agent: the newest of each, the latest wins."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def snapshots(self) -> containers.RepeatedCompositeFieldContainer[MetricsSnapshot]:
+        """One for each agent that was heard, or a part of them when few have changed."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: abc.Iterable[MetricsSnapshot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class Lineage(message.Message):

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from primacy.v1 import replication_pb2 as replication_pb2
 from primacy.v1 import routing_pb2 as routing_pb2
 import builtins as builtins
 import sys
@@ -229,6 +230,26 @@ class Policy(message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @typing.final
+    class ConflictPoliciesEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: replication_pb2.ConflictPolicy.ValueType
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: replication_pb2.ConflictPolicy.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STRATEGY_FIELD_NUMBER: builtins.int
     READ_STRATEGY_FIELD_NUMBER: builtins.int
     LEASE_TTL_FIELD_NUMBER: builtins.int
@@ -262,6 +283,13 @@ class Policy(message.Message):
     WEIGHT_SLEW_FIELD_NUMBER: builtins.int
     WEIGHT_HYSTERESIS_FIELD_NUMBER: builtins.int
     OVERPROVISIONING_FIELD_NUMBER: builtins.int
+    DURABILITY_FIELD_NUMBER: builtins.int
+    CONFLICT_POLICY_FIELD_NUMBER: builtins.int
+    CONFLICT_POLICIES_FIELD_NUMBER: builtins.int
+    REQUIRED_MODELS_FIELD_NUMBER: builtins.int
+    RETRY_BUDGET_FIELD_NUMBER: builtins.int
+    RETRY_WAIT_MAX_FIELD_NUMBER: builtins.int
+    STALL_AFTER_FIELD_NUMBER: builtins.int
     strategy: ElectionStrategy.ValueType
     """How candidates are ranked. Default `ELECTION_STRATEGY_PRIORITY`."""
     read_strategy: routing_pb2.RoutingStrategy.ValueType
@@ -300,6 +328,12 @@ class Policy(message.Message):
     """A region keeps its full share of reads while its share of healthy instances times this is at least 1. 1 or more,
     default 1.4.
     """
+    durability: replication_pb2.Durability.ValueType
+    """When an append is acknowledged. Default `DURABILITY_REGIONS`."""
+    conflict_policy: replication_pb2.ConflictPolicy.ValueType
+    """What becomes of two writes of one key that do not know of each other. Default `CONFLICT_POLICY_LAST_WRITER_WINS`."""
+    retry_budget: builtins.int
+    """How often a region tries an entry before it parks it. 1 or more, default 8."""
     @builtins.property
     def lease_ttl(self) -> duration_pb2.Duration:
         """How long an answer keeps the active lease valid, 1 s to 60 s. Default 5 s. At least three times `report_interval`,
@@ -384,6 +418,24 @@ class Policy(message.Message):
     def slow_start(self) -> duration_pb2.Duration:
         """How long a region that comes back takes to get its full share of reads. 0 or more, default 30 s."""
 
+    @builtins.property
+    def conflict_policies(self) -> containers.ScalarMap[builtins.str, replication_pb2.ConflictPolicy.ValueType]:
+        """The same for keys that begin with a prefix; of several the longest counts."""
+
+    @builtins.property
+    def required_models(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Models without whose current version a region cannot be elected (rule `MODEL_MISSING`)."""
+
+    @builtins.property
+    def retry_wait_max(self) -> duration_pb2.Duration:
+        """The longest wait between two tries. Above 0, default 30 s."""
+
+    @builtins.property
+    def stall_after(self) -> duration_pb2.Duration:
+        """How long the active region may write nothing, not even a heartbeat, until the log counts as stalled. Above 0,
+        default 10 s.
+        """
+
     def __init__(
         self,
         *,
@@ -420,10 +472,17 @@ class Policy(message.Message):
         weight_slew: builtins.float | None = ...,
         weight_hysteresis: builtins.float | None = ...,
         overprovisioning: builtins.float | None = ...,
+        durability: replication_pb2.Durability.ValueType = ...,
+        conflict_policy: replication_pb2.ConflictPolicy.ValueType = ...,
+        conflict_policies: abc.Mapping[builtins.str, replication_pb2.ConflictPolicy.ValueType] | None = ...,
+        required_models: abc.Iterable[builtins.str] | None = ...,
+        retry_budget: builtins.int | None = ...,
+        retry_wait_max: duration_pb2.Duration | None = ...,
+        stall_after: duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_timeout", b"approval_timeout", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "failback_after", b"failback_after", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "report_interval", b"report_interval", "slow_start", b"slow_start", "stable_for", b"stable_for", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_timeout", b"approval_timeout", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "failback_after", b"failback_after", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "report_interval", b"report_interval", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_action", b"approval_action", "approval_timeout", b"approval_timeout", "client_traffic", b"client_traffic", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "etag", b"etag", "failback", b"failback", "failback_after", b"failback_after", "failsafe", b"failsafe", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "slow_start", b"slow_start", "stable_for", b"stable_for", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_action", b"approval_action", "approval_timeout", b"approval_timeout", "client_traffic", b"client_traffic", "conflict_policies", b"conflict_policies", "conflict_policy", b"conflict_policy", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "durability", b"durability", "etag", b"etag", "failback", b"failback", "failback_after", b"failback_after", "failsafe", b"failsafe", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "required_models", b"required_models", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__drift_bound: _TypeAlias = typing.Literal["drift_bound"]  # noqa: Y015
     _WhichOneofArgType__drift_bound: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound"]  # noqa: Y015
@@ -437,6 +496,8 @@ class Policy(message.Message):
     _WhichOneofArgType__overprovisioning: _TypeAlias = typing.Literal["_overprovisioning", b"_overprovisioning"]  # noqa: Y015
     _WhichOneofReturnType__panic_threshold: _TypeAlias = typing.Literal["panic_threshold"]  # noqa: Y015
     _WhichOneofArgType__panic_threshold: _TypeAlias = typing.Literal["_panic_threshold", b"_panic_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__retry_budget: _TypeAlias = typing.Literal["retry_budget"]  # noqa: Y015
+    _WhichOneofArgType__retry_budget: _TypeAlias = typing.Literal["_retry_budget", b"_retry_budget"]  # noqa: Y015
     _WhichOneofReturnType__weight_hysteresis: _TypeAlias = typing.Literal["weight_hysteresis"]  # noqa: Y015
     _WhichOneofArgType__weight_hysteresis: _TypeAlias = typing.Literal["_weight_hysteresis", b"_weight_hysteresis"]  # noqa: Y015
     _WhichOneofReturnType__weight_slew: _TypeAlias = typing.Literal["weight_slew"]  # noqa: Y015
@@ -453,6 +514,8 @@ class Policy(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__overprovisioning) -> _WhichOneofReturnType__overprovisioning | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__panic_threshold) -> _WhichOneofReturnType__panic_threshold | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_budget) -> _WhichOneofReturnType__retry_budget | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_hysteresis) -> _WhichOneofReturnType__weight_hysteresis | None: ...
     @typing.overload

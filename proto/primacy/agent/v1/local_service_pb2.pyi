@@ -10,7 +10,10 @@ from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from primacy.v1 import agent_pb2 as agent_pb2
+from primacy.v1 import agent_service_pb2 as agent_service_pb2
 from primacy.v1 import region_pb2 as region_pb2
+from primacy.v1 import replication_pb2 as replication_pb2
+from primacy.v1 import replication_service_pb2 as replication_service_pb2
 from primacy.v1 import routing_pb2 as routing_pb2
 import builtins as builtins
 import sys
@@ -22,6 +25,925 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+@typing.final
+class PublishRequest(message.Message):
+    """Request message for [Publish][primacy.agent.v1.LocalService.Publish]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    DURABILITY_FIELD_NUMBER: builtins.int
+    IF_VERSION_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    name: builtins.str
+    """Name of the model: letters, digits, `-`, `_` and `.`, at most 128, not beginning with a dot."""
+    path: builtins.str
+    """File or directory on the agent's machine, absolute."""
+    id: builtins.str
+    """Names this publish: repeated with the same id it happens once. Empty: made anew."""
+    durability: replication_pb2.Durability.ValueType
+    """When to answer. Not set: as the policy says."""
+    if_version: builtins.int
+    """Publishes only if this is the current version of the model; 0: if there is none yet."""
+    message: builtins.str
+    """Free words, for people."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+        path: builtins.str = ...,
+        id: builtins.str = ...,
+        durability: replication_pb2.Durability.ValueType = ...,
+        if_version: builtins.int | None = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_if_version", b"_if_version", "if_version", b"if_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_if_version", b"_if_version", "durability", b"durability", "group", b"group", "id", b"id", "if_version", b"if_version", "message", b"message", "name", b"name", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+
+@typing.final
+class PublishResponse(message.Message):
+    """Response message for [Publish][primacy.agent.v1.LocalService.Publish]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: builtins.int
+    BYTES_DONE_FIELD_NUMBER: builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: builtins.int
+    BYTES_NEW_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    APPENDED_FIELD_NUMBER: builtins.int
+    stage: builtins.str
+    """What is being done: `reading`, `appending`, then `done`."""
+    bytes_done: builtins.int
+    """Bytes read so far."""
+    bytes_total: builtins.int
+    """Bytes in all."""
+    bytes_new: builtins.int
+    """Bytes of those that were new to this agent's store."""
+    digest: builtins.str
+    """Digest of the manifest. Set at the end."""
+    @builtins.property
+    def appended(self) -> replication_service_pb2.AppendResponse:
+        """Answer to the append. Set at the end."""
+
+    def __init__(
+        self,
+        *,
+        stage: builtins.str = ...,
+        bytes_done: builtins.int | None = ...,
+        bytes_total: builtins.int | None = ...,
+        bytes_new: builtins.int | None = ...,
+        digest: builtins.str = ...,
+        appended: replication_service_pb2.AppendResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_bytes_done", b"_bytes_done", "_bytes_new", b"_bytes_new", "_bytes_total", b"_bytes_total", "appended", b"appended", "bytes_done", b"bytes_done", "bytes_new", b"bytes_new", "bytes_total", b"bytes_total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_bytes_done", b"_bytes_done", "_bytes_new", b"_bytes_new", "_bytes_total", b"_bytes_total", "appended", b"appended", "bytes_done", b"bytes_done", "bytes_new", b"bytes_new", "bytes_total", b"bytes_total", "digest", b"digest", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_done: _TypeAlias = typing.Literal["bytes_done"]  # noqa: Y015
+    _WhichOneofArgType__bytes_done: _TypeAlias = typing.Literal["_bytes_done", b"_bytes_done"]  # noqa: Y015
+    _WhichOneofReturnType__bytes_new: _TypeAlias = typing.Literal["bytes_new"]  # noqa: Y015
+    _WhichOneofArgType__bytes_new: _TypeAlias = typing.Literal["_bytes_new", b"_bytes_new"]  # noqa: Y015
+    _WhichOneofReturnType__bytes_total: _TypeAlias = typing.Literal["bytes_total"]  # noqa: Y015
+    _WhichOneofArgType__bytes_total: _TypeAlias = typing.Literal["_bytes_total", b"_bytes_total"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_done) -> _WhichOneofReturnType__bytes_done | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_new) -> _WhichOneofReturnType__bytes_new | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_total) -> _WhichOneofReturnType__bytes_total | None: ...
+
+@typing.final
+class WaitAppliedRequest(message.Message):
+    """Request message for [WaitApplied][primacy.agent.v1.LocalService.WaitApplied]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    sequence: builtins.int
+    """The number to wait for."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        sequence: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WaitAppliedResponse(message.Message):
+    """Response message for [WaitApplied][primacy.agent.v1.LocalService.WaitApplied]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SETTLED_FIELD_NUMBER: builtins.int
+    settled: builtins.int
+    """Every entry up to here was applied or parked."""
+    def __init__(
+        self,
+        *,
+        settled: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_settled", b"_settled", "settled", b"settled"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_settled", b"_settled", "settled", b"settled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__settled: _TypeAlias = typing.Literal["settled"]  # noqa: Y015
+    _WhichOneofArgType__settled: _TypeAlias = typing.Literal["_settled", b"_settled"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__settled) -> _WhichOneofReturnType__settled | None: ...
+
+@typing.final
+class Config(message.Message):
+    """A configuration document."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: builtins.int
+    CONTENT_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
+    AGENT_FIELD_NUMBER: builtins.int
+    WRITE_TIME_FIELD_NUMBER: builtins.int
+    CONFLICT_ID_FIELD_NUMBER: builtins.int
+    QUEUED_FIELD_NUMBER: builtins.int
+    REMOVED_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    key: builtins.str
+    """Its key."""
+    content: builtins.bytes
+    """The document."""
+    format: builtins.str
+    """`json` or `yaml`."""
+    version: builtins.int
+    """Which version of the key this is. 0: it is queued, and has no number yet."""
+    sequence: builtins.int
+    """Sequence of its entry. 0: it is queued."""
+    digest: builtins.str
+    """BLAKE3 of the content."""
+    origin: builtins.str
+    """The region that wrote it."""
+    agent: builtins.str
+    """The agent that wrote it."""
+    conflict_id: builtins.str
+    """The conflict that it came out of. Empty: none."""
+    queued: builtins.bool
+    """Whether it waits to be submitted."""
+    removed: builtins.bool
+    """Whether the key was removed by it."""
+    message: builtins.str
+    """Free words of the writer."""
+    @builtins.property
+    def write_time(self) -> timestamp_pb2.Timestamp:
+        """When it was written, by the writer's clock."""
+
+    def __init__(
+        self,
+        *,
+        key: builtins.str = ...,
+        content: builtins.bytes = ...,
+        format: builtins.str = ...,
+        version: builtins.int | None = ...,
+        sequence: builtins.int | None = ...,
+        digest: builtins.str = ...,
+        origin: builtins.str = ...,
+        agent: builtins.str = ...,
+        write_time: timestamp_pb2.Timestamp | None = ...,
+        conflict_id: builtins.str = ...,
+        queued: builtins.bool | None = ...,
+        removed: builtins.bool | None = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_queued", b"_queued", "_removed", b"_removed", "_sequence", b"_sequence", "_version", b"_version", "queued", b"queued", "removed", b"removed", "sequence", b"sequence", "version", b"version", "write_time", b"write_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_queued", b"_queued", "_removed", b"_removed", "_sequence", b"_sequence", "_version", b"_version", "agent", b"agent", "conflict_id", b"conflict_id", "content", b"content", "digest", b"digest", "format", b"format", "key", b"key", "message", b"message", "origin", b"origin", "queued", b"queued", "removed", b"removed", "sequence", b"sequence", "version", b"version", "write_time", b"write_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__queued: _TypeAlias = typing.Literal["queued"]  # noqa: Y015
+    _WhichOneofArgType__queued: _TypeAlias = typing.Literal["_queued", b"_queued"]  # noqa: Y015
+    _WhichOneofReturnType__removed: _TypeAlias = typing.Literal["removed"]  # noqa: Y015
+    _WhichOneofArgType__removed: _TypeAlias = typing.Literal["_removed", b"_removed"]  # noqa: Y015
+    _WhichOneofReturnType__sequence: _TypeAlias = typing.Literal["sequence"]  # noqa: Y015
+    _WhichOneofArgType__sequence: _TypeAlias = typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
+    _WhichOneofReturnType__version: _TypeAlias = typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = typing.Literal["_version", b"_version"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queued) -> _WhichOneofReturnType__queued | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__removed) -> _WhichOneofReturnType__removed | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence) -> _WhichOneofReturnType__sequence | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+@typing.final
+class PutConfigRequest(message.Message):
+    """Request message for [PutConfig][primacy.agent.v1.LocalService.PutConfig]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    CONTENT_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
+    REMOVE_FIELD_NUMBER: builtins.int
+    IF_VERSION_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    DURABILITY_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    key: builtins.str
+    """The key: letters, digits, `-`, `_`, `.` and `/` between parts, at most 256."""
+    content: builtins.bytes
+    """The document, at most 1 MiB, valid as `format`."""
+    format: builtins.str
+    """`json` or `yaml`. Empty: as the key ends, else `yaml`."""
+    remove: builtins.bool
+    """Removes the key instead; `content` is empty."""
+    if_version: builtins.int
+    """Writes only if this is the current version; 0: if there is none yet."""
+    id: builtins.str
+    """Names this write: repeated with the same id it happens once. Empty: made anew."""
+    durability: replication_pb2.Durability.ValueType
+    """When to answer. Not set: as the policy says."""
+    message: builtins.str
+    """Free words, for people."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        key: builtins.str = ...,
+        content: builtins.bytes = ...,
+        format: builtins.str = ...,
+        remove: builtins.bool = ...,
+        if_version: builtins.int | None = ...,
+        id: builtins.str = ...,
+        durability: replication_pb2.Durability.ValueType = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_if_version", b"_if_version", "if_version", b"if_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_if_version", b"_if_version", "content", b"content", "durability", b"durability", "format", b"format", "group", b"group", "id", b"id", "if_version", b"if_version", "key", b"key", "message", b"message", "remove", b"remove"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+
+@typing.final
+class PutConfigResponse(message.Message):
+    """Response message for [PutConfig][primacy.agent.v1.LocalService.PutConfig]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: builtins.int
+    APPENDED_FIELD_NUMBER: builtins.int
+    QUEUED_FIELD_NUMBER: builtins.int
+    queued: builtins.bool
+    """Whether it waits to be submitted."""
+    @builtins.property
+    def config(self) -> Config:
+        """The document as this agent has it now."""
+
+    @builtins.property
+    def appended(self) -> replication_service_pb2.AppendResponse:
+        """Answer to the append. Not set when it is queued."""
+
+    def __init__(
+        self,
+        *,
+        config: Config | None = ...,
+        appended: replication_service_pb2.AppendResponse | None = ...,
+        queued: builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_queued", b"_queued", "appended", b"appended", "config", b"config", "queued", b"queued"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_queued", b"_queued", "appended", b"appended", "config", b"config", "queued", b"queued"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__queued: _TypeAlias = typing.Literal["queued"]  # noqa: Y015
+    _WhichOneofArgType__queued: _TypeAlias = typing.Literal["_queued", b"_queued"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queued) -> _WhichOneofReturnType__queued | None: ...
+
+@typing.final
+class GetConfigRequest(message.Message):
+    """Request message for [GetConfig][primacy.agent.v1.LocalService.GetConfig]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    key: builtins.str
+    """The key."""
+    version: builtins.int
+    """An earlier version. 0: the one in force."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        key: builtins.str = ...,
+        version: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "key", b"key", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetConfigResponse(message.Message):
+    """Response message for [GetConfig][primacy.agent.v1.LocalService.GetConfig]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def config(self) -> Config:
+        """The document."""
+
+    def __init__(
+        self,
+        *,
+        config: Config | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListConfigsRequest(message.Message):
+    """Request message for [ListConfigs][primacy.agent.v1.LocalService.ListConfigs]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    key: builtins.str
+    """Returns the versions of this key that are kept, the newest first. Empty: the documents in force, sorted by key."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        key: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListConfigsResponse(message.Message):
+    """Response message for [ListConfigs][primacy.agent.v1.LocalService.ListConfigs]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CONFIGS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def configs(self) -> containers.RepeatedCompositeFieldContainer[Config]:
+        """The documents, without their content."""
+
+    def __init__(
+        self,
+        *,
+        configs: abc.Iterable[Config] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["configs", b"configs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchConfigRequest(message.Message):
+    """Request message for [WatchConfig][primacy.agent.v1.LocalService.WatchConfig]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    key: builtins.str
+    """The key. Empty: all."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        key: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchConfigResponse(message.Message):
+    """Response message for [WatchConfig][primacy.agent.v1.LocalService.WatchConfig]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def config(self) -> Config:
+        """A document that changed; the first message of a watch has each that there is, one message for each."""
+
+    def __init__(
+        self,
+        *,
+        config: Config | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["config", b"config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["config", b"config"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ModelVersion(message.Message):
+    """A version of a model."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    FILES_FIELD_NUMBER: builtins.int
+    BYTES_HERE_FIELD_NUMBER: builtins.int
+    CURRENT_FIELD_NUMBER: builtins.int
+    PINNED_FIELD_NUMBER: builtins.int
+    TROUBLE_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
+    WRITE_TIME_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    version: builtins.int
+    """Which version of the model this is."""
+    sequence: builtins.int
+    """Sequence of its entry."""
+    digest: builtins.str
+    """Digest of its manifest."""
+    size: builtins.int
+    """Bytes of its files."""
+    files: builtins.int
+    """Number of its files."""
+    bytes_here: builtins.int
+    """Bytes of it that are here and verified."""
+    current: builtins.bool
+    """Whether it is the one in `current`."""
+    pinned: builtins.bool
+    """Whether it is kept whatever becomes current."""
+    trouble: builtins.str
+    """Why it is not here, for people: what it waits for, or why it is parked."""
+    origin: builtins.str
+    """The region that wrote it."""
+    message: builtins.str
+    """Free words of the writer."""
+    path: builtins.str
+    """Where its files are on the agent's machine. Empty while it is not complete."""
+    @builtins.property
+    def write_time(self) -> timestamp_pb2.Timestamp:
+        """When it was written."""
+
+    def __init__(
+        self,
+        *,
+        version: builtins.int | None = ...,
+        sequence: builtins.int | None = ...,
+        digest: builtins.str = ...,
+        size: builtins.int | None = ...,
+        files: builtins.int | None = ...,
+        bytes_here: builtins.int | None = ...,
+        current: builtins.bool | None = ...,
+        pinned: builtins.bool | None = ...,
+        trouble: builtins.str = ...,
+        origin: builtins.str = ...,
+        write_time: timestamp_pb2.Timestamp | None = ...,
+        message: builtins.str = ...,
+        path: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_bytes_here", b"_bytes_here", "_current", b"_current", "_files", b"_files", "_pinned", b"_pinned", "_sequence", b"_sequence", "_size", b"_size", "_version", b"_version", "bytes_here", b"bytes_here", "current", b"current", "files", b"files", "pinned", b"pinned", "sequence", b"sequence", "size", b"size", "version", b"version", "write_time", b"write_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_bytes_here", b"_bytes_here", "_current", b"_current", "_files", b"_files", "_pinned", b"_pinned", "_sequence", b"_sequence", "_size", b"_size", "_version", b"_version", "bytes_here", b"bytes_here", "current", b"current", "digest", b"digest", "files", b"files", "message", b"message", "origin", b"origin", "path", b"path", "pinned", b"pinned", "sequence", b"sequence", "size", b"size", "trouble", b"trouble", "version", b"version", "write_time", b"write_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_here: _TypeAlias = typing.Literal["bytes_here"]  # noqa: Y015
+    _WhichOneofArgType__bytes_here: _TypeAlias = typing.Literal["_bytes_here", b"_bytes_here"]  # noqa: Y015
+    _WhichOneofReturnType__current: _TypeAlias = typing.Literal["current"]  # noqa: Y015
+    _WhichOneofArgType__current: _TypeAlias = typing.Literal["_current", b"_current"]  # noqa: Y015
+    _WhichOneofReturnType__files: _TypeAlias = typing.Literal["files"]  # noqa: Y015
+    _WhichOneofArgType__files: _TypeAlias = typing.Literal["_files", b"_files"]  # noqa: Y015
+    _WhichOneofReturnType__pinned: _TypeAlias = typing.Literal["pinned"]  # noqa: Y015
+    _WhichOneofArgType__pinned: _TypeAlias = typing.Literal["_pinned", b"_pinned"]  # noqa: Y015
+    _WhichOneofReturnType__sequence: _TypeAlias = typing.Literal["sequence"]  # noqa: Y015
+    _WhichOneofArgType__sequence: _TypeAlias = typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
+    _WhichOneofReturnType__size: _TypeAlias = typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = typing.Literal["_size", b"_size"]  # noqa: Y015
+    _WhichOneofReturnType__version: _TypeAlias = typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = typing.Literal["_version", b"_version"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_here) -> _WhichOneofReturnType__bytes_here | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__current) -> _WhichOneofReturnType__current | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__files) -> _WhichOneofReturnType__files | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pinned) -> _WhichOneofReturnType__pinned | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence) -> _WhichOneofReturnType__sequence | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+@typing.final
+class Model(message.Message):
+    """A model as this agent has it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    NEWEST_FIELD_NUMBER: builtins.int
+    CURRENT_FIELD_NUMBER: builtins.int
+    VERSIONS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name."""
+    newest: builtins.int
+    """The newest version in the log."""
+    current: builtins.int
+    """The version in `current`. 0: none."""
+    @builtins.property
+    def versions(self) -> containers.RepeatedCompositeFieldContainer[ModelVersion]:
+        """What is kept, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        newest: builtins.int | None = ...,
+        current: builtins.int | None = ...,
+        versions: abc.Iterable[ModelVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_current", b"_current", "_newest", b"_newest", "current", b"current", "newest", b"newest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_current", b"_current", "_newest", b"_newest", "current", b"current", "name", b"name", "newest", b"newest", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__current: _TypeAlias = typing.Literal["current"]  # noqa: Y015
+    _WhichOneofArgType__current: _TypeAlias = typing.Literal["_current", b"_current"]  # noqa: Y015
+    _WhichOneofReturnType__newest: _TypeAlias = typing.Literal["newest"]  # noqa: Y015
+    _WhichOneofArgType__newest: _TypeAlias = typing.Literal["_newest", b"_newest"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__current) -> _WhichOneofReturnType__current | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__newest) -> _WhichOneofReturnType__newest | None: ...
+
+@typing.final
+class ListModelsRequest(message.Message):
+    """Request message for [ListModels][primacy.agent.v1.LocalService.ListModels]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    name: builtins.str
+    """Only this model."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListModelsResponse(message.Message):
+    """Response message for [ListModels][primacy.agent.v1.LocalService.ListModels]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: builtins.int
+    STORE_BYTES_FIELD_NUMBER: builtins.int
+    FREE_BYTES_FIELD_NUMBER: builtins.int
+    store_bytes: builtins.int
+    """Bytes that the store takes on disk."""
+    free_bytes: builtins.int
+    """Bytes that are free on its disk."""
+    @builtins.property
+    def models(self) -> containers.RepeatedCompositeFieldContainer[Model]:
+        """The models, sorted by name."""
+
+    def __init__(
+        self,
+        *,
+        models: abc.Iterable[Model] | None = ...,
+        store_bytes: builtins.int | None = ...,
+        free_bytes: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_free_bytes", b"_free_bytes", "_store_bytes", b"_store_bytes", "free_bytes", b"free_bytes", "store_bytes", b"store_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_free_bytes", b"_free_bytes", "_store_bytes", b"_store_bytes", "free_bytes", b"free_bytes", "models", b"models", "store_bytes", b"store_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__free_bytes: _TypeAlias = typing.Literal["free_bytes"]  # noqa: Y015
+    _WhichOneofArgType__free_bytes: _TypeAlias = typing.Literal["_free_bytes", b"_free_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__store_bytes: _TypeAlias = typing.Literal["store_bytes"]  # noqa: Y015
+    _WhichOneofArgType__store_bytes: _TypeAlias = typing.Literal["_store_bytes", b"_store_bytes"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__free_bytes) -> _WhichOneofReturnType__free_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__store_bytes) -> _WhichOneofReturnType__store_bytes | None: ...
+
+@typing.final
+class ManageModelRequest(message.Message):
+    """Request message for [ManageModel][primacy.agent.v1.LocalService.ManageModel]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    PIN_FIELD_NUMBER: builtins.int
+    UNPIN_FIELD_NUMBER: builtins.int
+    ROLLBACK_FIELD_NUMBER: builtins.int
+    PULL_FIELD_NUMBER: builtins.int
+    COLLECT_FIELD_NUMBER: builtins.int
+    REMOVE_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    name: builtins.str
+    """The model. May be empty for a collection of garbage."""
+    pin: builtins.int
+    """Keeps this version whatever becomes current."""
+    unpin: builtins.int
+    """Lets it go like any other."""
+    rollback: builtins.int
+    """Makes this version the newest again, in all regions."""
+    pull: builtins.int
+    """Fetches this version, and keeps it: it was compacted away, or not wanted before."""
+    collect: builtins.bool
+    """Drops what no kept version needs."""
+    remove: builtins.bool
+    """Removes the model, in all regions."""
+    validate_only: builtins.bool
+    """Shows what would be done, and does nothing."""
+    message: builtins.str
+    """Free words, for people."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+        pin: builtins.int = ...,
+        unpin: builtins.int = ...,
+        rollback: builtins.int = ...,
+        pull: builtins.int = ...,
+        collect: builtins.bool = ...,
+        remove: builtins.bool = ...,
+        validate_only: builtins.bool = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["action", b"action", "collect", b"collect", "pin", b"pin", "pull", b"pull", "remove", b"remove", "rollback", b"rollback", "unpin", b"unpin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "collect", b"collect", "group", b"group", "message", b"message", "name", b"name", "pin", b"pin", "pull", b"pull", "remove", b"remove", "rollback", b"rollback", "unpin", b"unpin", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = typing.Literal["pin", "unpin", "rollback", "pull", "collect", "remove"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+@typing.final
+class ManageModelResponse(message.Message):
+    """Response message for [ManageModel][primacy.agent.v1.LocalService.ManageModel]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    APPENDED_FIELD_NUMBER: builtins.int
+    FREED_BYTES_FIELD_NUMBER: builtins.int
+    DROPPED_FIELD_NUMBER: builtins.int
+    freed_bytes: builtins.int
+    """Bytes that were freed, or would be."""
+    @builtins.property
+    def model(self) -> Model:
+        """The model afterwards. Not set for a collection over all."""
+
+    @builtins.property
+    def appended(self) -> replication_service_pb2.AppendResponse:
+        """Answer to the append, where there was one."""
+
+    @builtins.property
+    def dropped(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Versions that were dropped, or would be: `NAME/VERSION`."""
+
+    def __init__(
+        self,
+        *,
+        model: Model | None = ...,
+        appended: replication_service_pb2.AppendResponse | None = ...,
+        freed_bytes: builtins.int | None = ...,
+        dropped: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_freed_bytes", b"_freed_bytes", "appended", b"appended", "freed_bytes", b"freed_bytes", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_freed_bytes", b"_freed_bytes", "appended", b"appended", "dropped", b"dropped", "freed_bytes", b"freed_bytes", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__freed_bytes: _TypeAlias = typing.Literal["freed_bytes"]  # noqa: Y015
+    _WhichOneofArgType__freed_bytes: _TypeAlias = typing.Literal["_freed_bytes", b"_freed_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__freed_bytes) -> _WhichOneofReturnType__freed_bytes | None: ...
+
+@typing.final
+class VerifyModelsRequest(message.Message):
+    """Request message for [VerifyModels][primacy.agent.v1.LocalService.VerifyModels]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    name: builtins.str
+    """Only this model."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class VerifyModelsResponse(message.Message):
+    """Response message for [VerifyModels][primacy.agent.v1.LocalService.VerifyModels]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    BYTES_DONE_FIELD_NUMBER: builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: builtins.int
+    DAMAGED_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    bytes_done: builtins.int
+    """Bytes read so far."""
+    bytes_total: builtins.int
+    """Bytes in all."""
+    done: builtins.bool
+    """Whether this is the last message."""
+    @builtins.property
+    def damaged(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What was found damaged since the last message: `NAME/VERSION/FILE`."""
+
+    def __init__(
+        self,
+        *,
+        bytes_done: builtins.int | None = ...,
+        bytes_total: builtins.int | None = ...,
+        damaged: abc.Iterable[builtins.str] | None = ...,
+        done: builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_bytes_done", b"_bytes_done", "_bytes_total", b"_bytes_total", "_done", b"_done", "bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "done", b"done"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_bytes_done", b"_bytes_done", "_bytes_total", b"_bytes_total", "_done", b"_done", "bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "damaged", b"damaged", "done", b"done"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_done: _TypeAlias = typing.Literal["bytes_done"]  # noqa: Y015
+    _WhichOneofArgType__bytes_done: _TypeAlias = typing.Literal["_bytes_done", b"_bytes_done"]  # noqa: Y015
+    _WhichOneofReturnType__bytes_total: _TypeAlias = typing.Literal["bytes_total"]  # noqa: Y015
+    _WhichOneofArgType__bytes_total: _TypeAlias = typing.Literal["_bytes_total", b"_bytes_total"]  # noqa: Y015
+    _WhichOneofReturnType__done: _TypeAlias = typing.Literal["done"]  # noqa: Y015
+    _WhichOneofArgType__done: _TypeAlias = typing.Literal["_done", b"_done"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_done) -> _WhichOneofReturnType__bytes_done | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_total) -> _WhichOneofReturnType__bytes_total | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__done) -> _WhichOneofReturnType__done | None: ...
+
+@typing.final
+class ReplicationStatus(message.Message):
+    """How far this agent has come in the log."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RECEIVED_FIELD_NUMBER: builtins.int
+    SETTLED_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    PARKED_FIELD_NUMBER: builtins.int
+    QUEUED_FIELD_NUMBER: builtins.int
+    DOING_FIELD_NUMBER: builtins.int
+    RECEIVING_FIELD_NUMBER: builtins.int
+    received: builtins.int
+    """Every entry up to here is on this agent's disk."""
+    settled: builtins.int
+    """Every entry up to here was applied or parked."""
+    head: builtins.int
+    """Number of the newest entry that it heard of."""
+    queued: builtins.int
+    """Writes of this agent that wait to be submitted."""
+    doing: builtins.str
+    """What it does now, for people. Empty: nothing."""
+    receiving: builtins.int
+    """Bytes per second that it receives now."""
+    @builtins.property
+    def parked(self) -> containers.RepeatedCompositeFieldContainer[replication_pb2.ParkedEntry]:
+        """What it put aside."""
+
+    def __init__(
+        self,
+        *,
+        received: builtins.int | None = ...,
+        settled: builtins.int | None = ...,
+        head: builtins.int | None = ...,
+        parked: abc.Iterable[replication_pb2.ParkedEntry] | None = ...,
+        queued: builtins.int | None = ...,
+        doing: builtins.str = ...,
+        receiving: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_head", b"_head", "_queued", b"_queued", "_received", b"_received", "_receiving", b"_receiving", "_settled", b"_settled", "head", b"head", "queued", b"queued", "received", b"received", "receiving", b"receiving", "settled", b"settled"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_head", b"_head", "_queued", b"_queued", "_received", b"_received", "_receiving", b"_receiving", "_settled", b"_settled", "doing", b"doing", "head", b"head", "parked", b"parked", "queued", b"queued", "received", b"received", "receiving", b"receiving", "settled", b"settled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__head: _TypeAlias = typing.Literal["head"]  # noqa: Y015
+    _WhichOneofArgType__head: _TypeAlias = typing.Literal["_head", b"_head"]  # noqa: Y015
+    _WhichOneofReturnType__queued: _TypeAlias = typing.Literal["queued"]  # noqa: Y015
+    _WhichOneofArgType__queued: _TypeAlias = typing.Literal["_queued", b"_queued"]  # noqa: Y015
+    _WhichOneofReturnType__received: _TypeAlias = typing.Literal["received"]  # noqa: Y015
+    _WhichOneofArgType__received: _TypeAlias = typing.Literal["_received", b"_received"]  # noqa: Y015
+    _WhichOneofReturnType__receiving: _TypeAlias = typing.Literal["receiving"]  # noqa: Y015
+    _WhichOneofArgType__receiving: _TypeAlias = typing.Literal["_receiving", b"_receiving"]  # noqa: Y015
+    _WhichOneofReturnType__settled: _TypeAlias = typing.Literal["settled"]  # noqa: Y015
+    _WhichOneofArgType__settled: _TypeAlias = typing.Literal["_settled", b"_settled"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head) -> _WhichOneofReturnType__head | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queued) -> _WhichOneofReturnType__queued | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__received) -> _WhichOneofReturnType__received | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__receiving) -> _WhichOneofReturnType__receiving | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__settled) -> _WhichOneofReturnType__settled | None: ...
+
+@typing.final
+class RegionMetrics(message.Message):
+    """What one region measured lately."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    AGE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def snapshot(self) -> agent_service_pb2.MetricsSnapshot:
+        """What it measured."""
+
+    @builtins.property
+    def age(self) -> duration_pb2.Duration:
+        """How long ago this agent got it."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: agent_service_pb2.MetricsSnapshot | None = ...,
+        age: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["age", b"age", "snapshot", b"snapshot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["age", b"age", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class GetActiveRequest(message.Message):
@@ -514,6 +1436,8 @@ class GetStatusResponse(message.Message):
     WRITE_WEIGHTS_FIELD_NUMBER: builtins.int
     STORE_ID_FIELD_NUMBER: builtins.int
     HEARD_EPOCH_FIELD_NUMBER: builtins.int
+    REPLICATION_FIELD_NUMBER: builtins.int
+    GROUP_METRICS_FIELD_NUMBER: builtins.int
     group: builtins.str
     """Name of the group."""
     region: builtins.str
@@ -568,6 +1492,14 @@ class GetStatusResponse(message.Message):
     def write_weights(self) -> GetWeightsResponse:
         """The weights for writes."""
 
+    @builtins.property
+    def replication(self) -> ReplicationStatus:
+        """How far it has come in the log."""
+
+    @builtins.property
+    def group_metrics(self) -> containers.RepeatedCompositeFieldContainer[RegionMetrics]:
+        """What every agent of the group measured lately, as far as this one heard: also while the coordinator is gone."""
+
     def __init__(
         self,
         *,
@@ -590,10 +1522,12 @@ class GetStatusResponse(message.Message):
         write_weights: GetWeightsResponse | None = ...,
         store_id: builtins.str = ...,
         heard_epoch: builtins.int | None = ...,
+        replication: ReplicationStatus | None = ...,
+        group_metrics: abc.Iterable[RegionMetrics] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "detail", b"detail", "group", b"group", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "load", b"load", "read_weights", b"read_weights", "region", b"region", "session", b"session", "start_time", b"start_time", "total", b"total", "write_weights", b"write_weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "detail", b"detail", "group", b"group", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "load", b"load", "read_weights", b"read_weights", "region", b"region", "replication", b"replication", "session", b"session", "start_time", b"start_time", "total", b"total", "write_weights", b"write_weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "detail", b"detail", "group", b"group", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "load", b"load", "peers", b"peers", "read_weights", b"read_weights", "reason", b"reason", "region", b"region", "service_state", b"service_state", "session", b"session", "start_time", b"start_time", "store_id", b"store_id", "total", b"total", "version", b"version", "write_weights", b"write_weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "detail", b"detail", "group", b"group", "group_metrics", b"group_metrics", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "load", b"load", "peers", b"peers", "read_weights", b"read_weights", "reason", b"reason", "region", b"region", "replication", b"replication", "service_state", b"service_state", "session", b"session", "start_time", b"start_time", "store_id", b"store_id", "total", b"total", "version", b"version", "write_weights", b"write_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent: _TypeAlias = typing.Literal["agent"]  # noqa: Y015
     _WhichOneofArgType__agent: _TypeAlias = typing.Literal["_agent", b"_agent"]  # noqa: Y015

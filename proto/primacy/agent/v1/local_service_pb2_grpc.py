@@ -63,6 +63,51 @@ class LocalServiceStub:
                 request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.Publish = channel.unary_stream(
+                '/primacy.agent.v1.LocalService/Publish',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PublishRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PublishResponse.FromString,
+                _registered_method=True)
+        self.WaitApplied = channel.unary_unary(
+                '/primacy.agent.v1.LocalService/WaitApplied',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WaitAppliedRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WaitAppliedResponse.FromString,
+                _registered_method=True)
+        self.PutConfig = channel.unary_unary(
+                '/primacy.agent.v1.LocalService/PutConfig',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PutConfigRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PutConfigResponse.FromString,
+                _registered_method=True)
+        self.GetConfig = channel.unary_unary(
+                '/primacy.agent.v1.LocalService/GetConfig',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetConfigRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetConfigResponse.FromString,
+                _registered_method=True)
+        self.ListConfigs = channel.unary_unary(
+                '/primacy.agent.v1.LocalService/ListConfigs',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListConfigsRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListConfigsResponse.FromString,
+                _registered_method=True)
+        self.WatchConfig = channel.unary_stream(
+                '/primacy.agent.v1.LocalService/WatchConfig',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchConfigRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchConfigResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/primacy.agent.v1.LocalService/ListModels',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.ManageModel = channel.unary_unary(
+                '/primacy.agent.v1.LocalService/ManageModel',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ManageModelRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ManageModelResponse.FromString,
+                _registered_method=True)
+        self.VerifyModels = channel.unary_stream(
+                '/primacy.agent.v1.LocalService/VerifyModels',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.VerifyModelsRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.VerifyModelsResponse.FromString,
+                _registered_method=True)
 
 
 class LocalServiceServicer:
@@ -114,6 +159,85 @@ class LocalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Publish(self, request, context):
+        """Takes a file or directory of the agent's machine into its store as a new version of a model, and appends it to the
+        log.
+
+        Sends what is done, again and again, and the new version last. `NOT_FOUND` when there is nothing at the path,
+        `INVALID_ARGUMENT` for what cannot be a model (an empty directory, a special file, a link out of the tree),
+        `ABORTED` with `CHANGED_WHILE_READ` when a file changed meanwhile, `RESOURCE_EXHAUSTED` when the disk is full; what
+        the append was refused for comes as it is (see `primacy.v1.ReplicationService.Append`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitApplied(self, request, context):
+        """Waits until this region has settled the log up to a number: then it sees whatever was written up to there.
+
+        `FAILED_PRECONDITION` with `PARKED` when the named entry, or one of its key before it, is parked here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutConfig(self, request, context):
+        """Writes a configuration document.
+
+        While no coordinator is heard it is kept, applied here at once, and submitted later; `queued` says so, unless
+        `if_version` asks for certainty (`UNAVAILABLE` then). What the append was refused for comes as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConfig(self, request, context):
+        """Returns a configuration document as this region has it: the version in force, or an earlier one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConfigs(self, request, context):
+        """Returns all documents, or the versions of one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConfig(self, request, context):
+        """Sends documents as GetConfig returns them, and again at every change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """Returns the models and versions that this agent has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ManageModel(self, request, context):
+        """Changes what this agent keeps of a model, or what all regions run.
+
+        A rollback appends a new entry with the content of an earlier version. `NOT_FOUND` names the model or version that
+        does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyModels(self, request, context):
+        """Reads everything again that this agent has of a model, or of all, and compares it with its digests.
+
+        What is damaged is fetched anew from other agents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LocalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -141,6 +265,51 @@ def add_LocalServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetStatusRequest.FromString,
                     response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'Publish': grpc.unary_stream_rpc_method_handler(
+                    servicer.Publish,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PublishRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PublishResponse.SerializeToString,
+            ),
+            'WaitApplied': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitApplied,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WaitAppliedRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WaitAppliedResponse.SerializeToString,
+            ),
+            'PutConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutConfig,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PutConfigRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.PutConfigResponse.SerializeToString,
+            ),
+            'GetConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConfig,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetConfigRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetConfigResponse.SerializeToString,
+            ),
+            'ListConfigs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConfigs,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListConfigsRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListConfigsResponse.SerializeToString,
+            ),
+            'WatchConfig': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConfig,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchConfigRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchConfigResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListModelsRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ManageModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ManageModel,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ManageModelRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.ManageModelResponse.SerializeToString,
+            ),
+            'VerifyModels': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifyModels,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.VerifyModelsRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.VerifyModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -282,6 +451,249 @@ class LocalService:
             '/primacy.agent.v1.LocalService/GetStatus',
             primacy_dot_agent_dot_v1_dot_local__service__pb2.GetStatusRequest.SerializeToString,
             primacy_dot_agent_dot_v1_dot_local__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Publish(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/Publish',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.PublishRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.PublishResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitApplied(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/WaitApplied',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.WaitAppliedRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.WaitAppliedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/PutConfig',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.PutConfigRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.PutConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/GetConfig',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.GetConfigRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.GetConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConfigs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/ListConfigs',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.ListConfigsRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.ListConfigsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/WatchConfig',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchConfigRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/ListModels',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.ListModelsRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ManageModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/ManageModel',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.ManageModelRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.ManageModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/VerifyModels',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.VerifyModelsRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.VerifyModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,45 @@ class LocalServiceStub:
     """
     GetStatus: grpc.UnaryUnaryMultiCallable[local_service_pb2.GetStatusRequest, local_service_pb2.GetStatusResponse]
     """Returns everything about the agent at one instant."""
+    Publish: grpc.UnaryStreamMultiCallable[local_service_pb2.PublishRequest, local_service_pb2.PublishResponse]
+    """Takes a file or directory of the agent's machine into its store as a new version of a model, and appends it to the
+    log.
+
+    Sends what is done, again and again, and the new version last. `NOT_FOUND` when there is nothing at the path,
+    `INVALID_ARGUMENT` for what cannot be a model (an empty directory, a special file, a link out of the tree),
+    `ABORTED` with `CHANGED_WHILE_READ` when a file changed meanwhile, `RESOURCE_EXHAUSTED` when the disk is full; what
+    the append was refused for comes as it is (see `primacy.v1.ReplicationService.Append`).
+    """
+    WaitApplied: grpc.UnaryUnaryMultiCallable[local_service_pb2.WaitAppliedRequest, local_service_pb2.WaitAppliedResponse]
+    """Waits until this region has settled the log up to a number: then it sees whatever was written up to there.
+
+    `FAILED_PRECONDITION` with `PARKED` when the named entry, or one of its key before it, is parked here.
+    """
+    PutConfig: grpc.UnaryUnaryMultiCallable[local_service_pb2.PutConfigRequest, local_service_pb2.PutConfigResponse]
+    """Writes a configuration document.
+
+    While no coordinator is heard it is kept, applied here at once, and submitted later; `queued` says so, unless
+    `if_version` asks for certainty (`UNAVAILABLE` then). What the append was refused for comes as it is.
+    """
+    GetConfig: grpc.UnaryUnaryMultiCallable[local_service_pb2.GetConfigRequest, local_service_pb2.GetConfigResponse]
+    """Returns a configuration document as this region has it: the version in force, or an earlier one."""
+    ListConfigs: grpc.UnaryUnaryMultiCallable[local_service_pb2.ListConfigsRequest, local_service_pb2.ListConfigsResponse]
+    """Returns all documents, or the versions of one."""
+    WatchConfig: grpc.UnaryStreamMultiCallable[local_service_pb2.WatchConfigRequest, local_service_pb2.WatchConfigResponse]
+    """Sends documents as GetConfig returns them, and again at every change."""
+    ListModels: grpc.UnaryUnaryMultiCallable[local_service_pb2.ListModelsRequest, local_service_pb2.ListModelsResponse]
+    """Returns the models and versions that this agent has."""
+    ManageModel: grpc.UnaryUnaryMultiCallable[local_service_pb2.ManageModelRequest, local_service_pb2.ManageModelResponse]
+    """Changes what this agent keeps of a model, or what all regions run.
+
+    A rollback appends a new entry with the content of an earlier version. `NOT_FOUND` names the model or version that
+    does not exist.
+    """
+    VerifyModels: grpc.UnaryStreamMultiCallable[local_service_pb2.VerifyModelsRequest, local_service_pb2.VerifyModelsResponse]
+    """Reads everything again that this agent has of a model, or of all, and compares it with its digests.
+
+    What is damaged is fetched anew from other agents.
+    """
 
 @typing.type_check_only
 class LocalServiceAsyncStub(LocalServiceStub):
@@ -85,6 +124,45 @@ class LocalServiceAsyncStub(LocalServiceStub):
     """
     GetStatus: aio.UnaryUnaryMultiCallable[local_service_pb2.GetStatusRequest, local_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Returns everything about the agent at one instant."""
+    Publish: aio.UnaryStreamMultiCallable[local_service_pb2.PublishRequest, local_service_pb2.PublishResponse]  # type: ignore[assignment]
+    """Takes a file or directory of the agent's machine into its store as a new version of a model, and appends it to the
+    log.
+
+    Sends what is done, again and again, and the new version last. `NOT_FOUND` when there is nothing at the path,
+    `INVALID_ARGUMENT` for what cannot be a model (an empty directory, a special file, a link out of the tree),
+    `ABORTED` with `CHANGED_WHILE_READ` when a file changed meanwhile, `RESOURCE_EXHAUSTED` when the disk is full; what
+    the append was refused for comes as it is (see `primacy.v1.ReplicationService.Append`).
+    """
+    WaitApplied: aio.UnaryUnaryMultiCallable[local_service_pb2.WaitAppliedRequest, local_service_pb2.WaitAppliedResponse]  # type: ignore[assignment]
+    """Waits until this region has settled the log up to a number: then it sees whatever was written up to there.
+
+    `FAILED_PRECONDITION` with `PARKED` when the named entry, or one of its key before it, is parked here.
+    """
+    PutConfig: aio.UnaryUnaryMultiCallable[local_service_pb2.PutConfigRequest, local_service_pb2.PutConfigResponse]  # type: ignore[assignment]
+    """Writes a configuration document.
+
+    While no coordinator is heard it is kept, applied here at once, and submitted later; `queued` says so, unless
+    `if_version` asks for certainty (`UNAVAILABLE` then). What the append was refused for comes as it is.
+    """
+    GetConfig: aio.UnaryUnaryMultiCallable[local_service_pb2.GetConfigRequest, local_service_pb2.GetConfigResponse]  # type: ignore[assignment]
+    """Returns a configuration document as this region has it: the version in force, or an earlier one."""
+    ListConfigs: aio.UnaryUnaryMultiCallable[local_service_pb2.ListConfigsRequest, local_service_pb2.ListConfigsResponse]  # type: ignore[assignment]
+    """Returns all documents, or the versions of one."""
+    WatchConfig: aio.UnaryStreamMultiCallable[local_service_pb2.WatchConfigRequest, local_service_pb2.WatchConfigResponse]  # type: ignore[assignment]
+    """Sends documents as GetConfig returns them, and again at every change."""
+    ListModels: aio.UnaryUnaryMultiCallable[local_service_pb2.ListModelsRequest, local_service_pb2.ListModelsResponse]  # type: ignore[assignment]
+    """Returns the models and versions that this agent has."""
+    ManageModel: aio.UnaryUnaryMultiCallable[local_service_pb2.ManageModelRequest, local_service_pb2.ManageModelResponse]  # type: ignore[assignment]
+    """Changes what this agent keeps of a model, or what all regions run.
+
+    A rollback appends a new entry with the content of an earlier version. `NOT_FOUND` names the model or version that
+    does not exist.
+    """
+    VerifyModels: aio.UnaryStreamMultiCallable[local_service_pb2.VerifyModelsRequest, local_service_pb2.VerifyModelsResponse]  # type: ignore[assignment]
+    """Reads everything again that this agent has of a model, or of all, and compares it with its digests.
+
+    What is damaged is fetched anew from other agents.
+    """
 
 class LocalServiceServicer(metaclass=abc_1.ABCMeta):
     """Tells the service beside the agent whether it is the active one, and where requests go.
@@ -141,5 +219,98 @@ class LocalServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[local_service_pb2.GetStatusResponse, abc.Awaitable[local_service_pb2.GetStatusResponse]]:
         """Returns everything about the agent at one instant."""
+
+    @abc_1.abstractmethod
+    def Publish(
+        self,
+        request: local_service_pb2.PublishRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[local_service_pb2.PublishResponse], abc.AsyncIterator[local_service_pb2.PublishResponse]]:
+        """Takes a file or directory of the agent's machine into its store as a new version of a model, and appends it to the
+        log.
+
+        Sends what is done, again and again, and the new version last. `NOT_FOUND` when there is nothing at the path,
+        `INVALID_ARGUMENT` for what cannot be a model (an empty directory, a special file, a link out of the tree),
+        `ABORTED` with `CHANGED_WHILE_READ` when a file changed meanwhile, `RESOURCE_EXHAUSTED` when the disk is full; what
+        the append was refused for comes as it is (see `primacy.v1.ReplicationService.Append`).
+        """
+
+    @abc_1.abstractmethod
+    def WaitApplied(
+        self,
+        request: local_service_pb2.WaitAppliedRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[local_service_pb2.WaitAppliedResponse, abc.Awaitable[local_service_pb2.WaitAppliedResponse]]:
+        """Waits until this region has settled the log up to a number: then it sees whatever was written up to there.
+
+        `FAILED_PRECONDITION` with `PARKED` when the named entry, or one of its key before it, is parked here.
+        """
+
+    @abc_1.abstractmethod
+    def PutConfig(
+        self,
+        request: local_service_pb2.PutConfigRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[local_service_pb2.PutConfigResponse, abc.Awaitable[local_service_pb2.PutConfigResponse]]:
+        """Writes a configuration document.
+
+        While no coordinator is heard it is kept, applied here at once, and submitted later; `queued` says so, unless
+        `if_version` asks for certainty (`UNAVAILABLE` then). What the append was refused for comes as it is.
+        """
+
+    @abc_1.abstractmethod
+    def GetConfig(
+        self,
+        request: local_service_pb2.GetConfigRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[local_service_pb2.GetConfigResponse, abc.Awaitable[local_service_pb2.GetConfigResponse]]:
+        """Returns a configuration document as this region has it: the version in force, or an earlier one."""
+
+    @abc_1.abstractmethod
+    def ListConfigs(
+        self,
+        request: local_service_pb2.ListConfigsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[local_service_pb2.ListConfigsResponse, abc.Awaitable[local_service_pb2.ListConfigsResponse]]:
+        """Returns all documents, or the versions of one."""
+
+    @abc_1.abstractmethod
+    def WatchConfig(
+        self,
+        request: local_service_pb2.WatchConfigRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[local_service_pb2.WatchConfigResponse], abc.AsyncIterator[local_service_pb2.WatchConfigResponse]]:
+        """Sends documents as GetConfig returns them, and again at every change."""
+
+    @abc_1.abstractmethod
+    def ListModels(
+        self,
+        request: local_service_pb2.ListModelsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[local_service_pb2.ListModelsResponse, abc.Awaitable[local_service_pb2.ListModelsResponse]]:
+        """Returns the models and versions that this agent has."""
+
+    @abc_1.abstractmethod
+    def ManageModel(
+        self,
+        request: local_service_pb2.ManageModelRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[local_service_pb2.ManageModelResponse, abc.Awaitable[local_service_pb2.ManageModelResponse]]:
+        """Changes what this agent keeps of a model, or what all regions run.
+
+        A rollback appends a new entry with the content of an earlier version. `NOT_FOUND` names the model or version that
+        does not exist.
+        """
+
+    @abc_1.abstractmethod
+    def VerifyModels(
+        self,
+        request: local_service_pb2.VerifyModelsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[local_service_pb2.VerifyModelsResponse], abc.AsyncIterator[local_service_pb2.VerifyModelsResponse]]:
+        """Reads everything again that this agent has of a model, or of all, and compares it with its digests.
+
+        What is damaged is fetched anew from other agents.
+        """
 
 def add_LocalServiceServicer_to_server(servicer: LocalServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

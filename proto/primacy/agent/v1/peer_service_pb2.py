@@ -23,19 +23,32 @@ _sym_db = _symbol_database.Default()
 
 
 from primacy.v1 import agent_pb2 as primacy_dot_v1_dot_agent__pb2
+from primacy.v1 import agent_service_pb2 as primacy_dot_v1_dot_agent__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#primacy/agent/v1/peer_service.proto\x12\x10primacy.agent.v1\x1a\x16primacy/v1/agent.proto\"B\n\x0bPingRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x12\n\nfrom_agent\x18\x02 \x01(\t\x12\x10\n\x08to_agent\x18\x03 \x01(\t\"\x90\x01\n\x0cPingResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x61gent\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12/\n\rservice_state\x18\x04 \x01(\x0e\x32\x18.primacy.v1.ServiceStateB\x08\n\x06_groupB\x08\n\x06_agent2T\n\x0bPeerService\x12\x45\n\x04Ping\x12\x1d.primacy.agent.v1.PingRequest\x1a\x1e.primacy.agent.v1.PingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#primacy/agent/v1/peer_service.proto\x12\x10primacy.agent.v1\x1a\x16primacy/v1/agent.proto\x1a\x1eprimacy/v1/agent_service.proto\"H\n\x12\x46\x65tchChunksRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x12\n\nfrom_agent\x18\x02 \x01(\t\x12\x0f\n\x07\x64igests\x18\x03 \x01(\x0c\"C\n\x13\x46\x65tchChunksResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05\x66irst\x18\x02 \x01(\x05\x12\x0f\n\x07lengths\x18\x03 \x03(\x05\"I\n\x12WatchPiecesRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x12\n\nfrom_agent\x18\x02 \x01(\t\x12\x10\n\x08manifest\x18\x03 \x01(\x0c\"7\n\x13WatchPiecesResponse\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x0e\n\x06pieces\x18\x02 \x03(\x05\"h\n\x13ShareMetricsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x12\n\nfrom_agent\x18\x02 \x01(\t\x12.\n\tsnapshots\x18\x03 \x03(\x0b\x32\x1b.primacy.v1.MetricsSnapshot\"F\n\x14ShareMetricsResponse\x12.\n\tsnapshots\x18\x01 \x03(\x0b\x32\x1b.primacy.v1.MetricsSnapshot\"B\n\x0bPingRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x12\n\nfrom_agent\x18\x02 \x01(\t\x12\x10\n\x08to_agent\x18\x03 \x01(\t\"\x90\x01\n\x0cPingResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05\x61gent\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12/\n\rservice_state\x18\x04 \x01(\x0e\x32\x18.primacy.v1.ServiceStateB\x08\n\x06_groupB\x08\n\x06_agent2\xef\x02\n\x0bPeerService\x12\x45\n\x04Ping\x12\x1d.primacy.agent.v1.PingRequest\x1a\x1e.primacy.agent.v1.PingResponse\x12\\\n\x0b\x46\x65tchChunks\x12$.primacy.agent.v1.FetchChunksRequest\x1a%.primacy.agent.v1.FetchChunksResponse0\x01\x12\\\n\x0bWatchPieces\x12$.primacy.agent.v1.WatchPiecesRequest\x1a%.primacy.agent.v1.WatchPiecesResponse0\x01\x12]\n\x0cShareMetrics\x12%.primacy.agent.v1.ShareMetricsRequest\x1a&.primacy.agent.v1.ShareMetricsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primacy.agent.v1.peer_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PINGREQUEST']._serialized_start=81
-  _globals['_PINGREQUEST']._serialized_end=147
-  _globals['_PINGRESPONSE']._serialized_start=150
-  _globals['_PINGRESPONSE']._serialized_end=294
-  _globals['_PEERSERVICE']._serialized_start=296
-  _globals['_PEERSERVICE']._serialized_end=380
+  _globals['_FETCHCHUNKSREQUEST']._serialized_start=113
+  _globals['_FETCHCHUNKSREQUEST']._serialized_end=185
+  _globals['_FETCHCHUNKSRESPONSE']._serialized_start=187
+  _globals['_FETCHCHUNKSRESPONSE']._serialized_end=254
+  _globals['_WATCHPIECESREQUEST']._serialized_start=256
+  _globals['_WATCHPIECESREQUEST']._serialized_end=329
+  _globals['_WATCHPIECESRESPONSE']._serialized_start=331
+  _globals['_WATCHPIECESRESPONSE']._serialized_end=386
+  _globals['_SHAREMETRICSREQUEST']._serialized_start=388
+  _globals['_SHAREMETRICSREQUEST']._serialized_end=492
+  _globals['_SHAREMETRICSRESPONSE']._serialized_start=494
+  _globals['_SHAREMETRICSRESPONSE']._serialized_end=564
+  _globals['_PINGREQUEST']._serialized_start=566
+  _globals['_PINGREQUEST']._serialized_end=632
+  _globals['_PINGRESPONSE']._serialized_start=635
+  _globals['_PINGRESPONSE']._serialized_end=779
+  _globals['_PEERSERVICE']._serialized_start=782
+  _globals['_PEERSERVICE']._serialized_end=1149
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,12 @@
 isort:skip_file
 What agents say to each other."""
 
+from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
+from google.protobuf.internal import containers as containers
 from primacy.v1 import agent_pb2 as agent_pb2
+from primacy.v1 import agent_service_pb2 as agent_service_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -16,6 +19,170 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+@typing.final
+class FetchChunksRequest(message.Message):
+    """Request message for [FetchChunks][primacy.agent.v1.PeerService.FetchChunks]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    FROM_AGENT_FIELD_NUMBER: builtins.int
+    DIGESTS_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means any."""
+    from_agent: builtins.str
+    """The agent that asks: `REGION/AGENT`."""
+    digests: builtins.bytes
+    """The digests, 32 bytes each, one after the other."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        from_agent: builtins.str = ...,
+        digests: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["digests", b"digests", "from_agent", b"from_agent", "group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class FetchChunksResponse(message.Message):
+    """Response message for [FetchChunks][primacy.agent.v1.PeerService.FetchChunks]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    FIRST_FIELD_NUMBER: builtins.int
+    LENGTHS_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """Bytes of one or more whole chunks, one after the other."""
+    first: builtins.int
+    """Which of the digests that were asked for these are: index of the first, from 0."""
+    @builtins.property
+    def lengths(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Lengths of the chunks in bytes."""
+
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+        first: builtins.int = ...,
+        lengths: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "first", b"first", "lengths", b"lengths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchPiecesRequest(message.Message):
+    """Request message for [WatchPieces][primacy.agent.v1.PeerService.WatchPieces]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    FROM_AGENT_FIELD_NUMBER: builtins.int
+    MANIFEST_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means any."""
+    from_agent: builtins.str
+    """The agent that asks: `REGION/AGENT`."""
+    manifest: builtins.bytes
+    """Digest of the manifest, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        from_agent: builtins.str = ...,
+        manifest: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["from_agent", b"from_agent", "group", b"group", "manifest", b"manifest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchPiecesResponse(message.Message):
+    """Response message for [WatchPieces][primacy.agent.v1.PeerService.WatchPieces]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    COMPLETE_FIELD_NUMBER: builtins.int
+    PIECES_FIELD_NUMBER: builtins.int
+    complete: builtins.bool
+    """Whether this agent has all of it; nothing follows then."""
+    @builtins.property
+    def pieces(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Pieces that it got since the last message, by number from 0 (see the manifest)."""
+
+    def __init__(
+        self,
+        *,
+        complete: builtins.bool = ...,
+        pieces: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["complete", b"complete", "pieces", b"pieces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ShareMetricsRequest(message.Message):
+    """Request message for [ShareMetrics][primacy.agent.v1.PeerService.ShareMetrics]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    FROM_AGENT_FIELD_NUMBER: builtins.int
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means any."""
+    from_agent: builtins.str
+    """The agent that asks: `REGION/AGENT`."""
+    @builtins.property
+    def snapshots(self) -> containers.RepeatedCompositeFieldContainer[agent_service_pb2.MetricsSnapshot]:
+        """What it has."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        from_agent: builtins.str = ...,
+        snapshots: abc.Iterable[agent_service_pb2.MetricsSnapshot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["from_agent", b"from_agent", "group", b"group", "snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ShareMetricsResponse(message.Message):
+    """Response message for [ShareMetrics][primacy.agent.v1.PeerService.ShareMetrics]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def snapshots(self) -> containers.RepeatedCompositeFieldContainer[agent_service_pb2.MetricsSnapshot]:
+        """What this agent has that is newer."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: abc.Iterable[agent_service_pb2.MetricsSnapshot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class PingRequest(message.Message):

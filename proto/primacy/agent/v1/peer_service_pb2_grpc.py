@@ -40,6 +40,21 @@ class PeerServiceStub:
                 request_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.PingRequest.SerializeToString,
                 response_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.PingResponse.FromString,
                 _registered_method=True)
+        self.FetchChunks = channel.unary_stream(
+                '/primacy.agent.v1.PeerService/FetchChunks',
+                request_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.FetchChunksRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.FetchChunksResponse.FromString,
+                _registered_method=True)
+        self.WatchPieces = channel.unary_stream(
+                '/primacy.agent.v1.PeerService/WatchPieces',
+                request_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.WatchPiecesRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.WatchPiecesResponse.FromString,
+                _registered_method=True)
+        self.ShareMetrics = channel.unary_unary(
+                '/primacy.agent.v1.PeerService/ShareMetrics',
+                request_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.ShareMetricsRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.ShareMetricsResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServiceServicer:
@@ -55,6 +70,30 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchChunks(self, request, context):
+        """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
+
+        A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
+        it missing and asks another agent. `NOT_FOUND` when it has none of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPieces(self, request, context):
+        """Sends what this agent has of one model, and again what it got since, until it has all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShareMetrics(self, request, context):
+        """Hands over what regions measured, and returns what this agent has that is newer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +101,21 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.Ping,
                     request_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.PingRequest.FromString,
                     response_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.PingResponse.SerializeToString,
+            ),
+            'FetchChunks': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchChunks,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.FetchChunksRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.FetchChunksResponse.SerializeToString,
+            ),
+            'WatchPieces': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPieces,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.WatchPiecesRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.WatchPiecesResponse.SerializeToString,
+            ),
+            'ShareMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareMetrics,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.ShareMetricsRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_peer__service__pb2.ShareMetricsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +146,87 @@ class PeerService:
             '/primacy.agent.v1.PeerService/Ping',
             primacy_dot_agent_dot_v1_dot_peer__service__pb2.PingRequest.SerializeToString,
             primacy_dot_agent_dot_v1_dot_peer__service__pb2.PingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchChunks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/primacy.agent.v1.PeerService/FetchChunks',
+            primacy_dot_agent_dot_v1_dot_peer__service__pb2.FetchChunksRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_peer__service__pb2.FetchChunksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPieces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/primacy.agent.v1.PeerService/WatchPieces',
+            primacy_dot_agent_dot_v1_dot_peer__service__pb2.WatchPiecesRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_peer__service__pb2.WatchPiecesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.PeerService/ShareMetrics',
+            primacy_dot_agent_dot_v1_dot_peer__service__pb2.ShareMetricsRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_peer__service__pb2.ShareMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

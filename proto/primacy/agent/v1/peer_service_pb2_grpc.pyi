@@ -38,6 +38,16 @@ class PeerServiceStub:
 
     Safe to repeat. Returns `NOT_FOUND` if this agent belongs to another group, or is not the one that was meant.
     """
+    FetchChunks: grpc.UnaryStreamMultiCallable[peer_service_pb2.FetchChunksRequest, peer_service_pb2.FetchChunksResponse]
+    """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
+
+    A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
+    it missing and asks another agent. `NOT_FOUND` when it has none of them.
+    """
+    WatchPieces: grpc.UnaryStreamMultiCallable[peer_service_pb2.WatchPiecesRequest, peer_service_pb2.WatchPiecesResponse]
+    """Sends what this agent has of one model, and again what it got since, until it has all."""
+    ShareMetrics: grpc.UnaryUnaryMultiCallable[peer_service_pb2.ShareMetricsRequest, peer_service_pb2.ShareMetricsResponse]
+    """Hands over what regions measured, and returns what this agent has that is newer."""
 
 @typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -49,6 +59,16 @@ class PeerServiceAsyncStub(PeerServiceStub):
 
     Safe to repeat. Returns `NOT_FOUND` if this agent belongs to another group, or is not the one that was meant.
     """
+    FetchChunks: aio.UnaryStreamMultiCallable[peer_service_pb2.FetchChunksRequest, peer_service_pb2.FetchChunksResponse]  # type: ignore[assignment]
+    """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
+
+    A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
+    it missing and asks another agent. `NOT_FOUND` when it has none of them.
+    """
+    WatchPieces: aio.UnaryStreamMultiCallable[peer_service_pb2.WatchPiecesRequest, peer_service_pb2.WatchPiecesResponse]  # type: ignore[assignment]
+    """Sends what this agent has of one model, and again what it got since, until it has all."""
+    ShareMetrics: aio.UnaryUnaryMultiCallable[peer_service_pb2.ShareMetricsRequest, peer_service_pb2.ShareMetricsResponse]  # type: ignore[assignment]
+    """Hands over what regions measured, and returns what this agent has that is newer."""
 
 class PeerServiceServicer(metaclass=abc_1.ABCMeta):
     """Lets other agents look at this one."""
@@ -63,5 +83,33 @@ class PeerServiceServicer(metaclass=abc_1.ABCMeta):
 
         Safe to repeat. Returns `NOT_FOUND` if this agent belongs to another group, or is not the one that was meant.
         """
+
+    @abc_1.abstractmethod
+    def FetchChunks(
+        self,
+        request: peer_service_pb2.FetchChunksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[peer_service_pb2.FetchChunksResponse], abc.AsyncIterator[peer_service_pb2.FetchChunksResponse]]:
+        """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
+
+        A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
+        it missing and asks another agent. `NOT_FOUND` when it has none of them.
+        """
+
+    @abc_1.abstractmethod
+    def WatchPieces(
+        self,
+        request: peer_service_pb2.WatchPiecesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[peer_service_pb2.WatchPiecesResponse], abc.AsyncIterator[peer_service_pb2.WatchPiecesResponse]]:
+        """Sends what this agent has of one model, and again what it got since, until it has all."""
+
+    @abc_1.abstractmethod
+    def ShareMetrics(
+        self,
+        request: peer_service_pb2.ShareMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[peer_service_pb2.ShareMetricsResponse, abc.Awaitable[peer_service_pb2.ShareMetricsResponse]]:
+        """Hands over what regions measured, and returns what this agent has that is newer."""
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...
