@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot, Progress, RetryParked, TransferPlan
+
 PROTOCOL_VERSION = 1
 """Raised by one with every change that an older peer would misread; peers may differ by at most one."""
 
@@ -263,7 +265,7 @@ class HookRan:
     length_ns: int
 
 
-FromAgent = Hello | Report | Accept | Refuse | Released | ReleaseRefused | Frozen | HookRan
+FromAgent = Hello | Report | Accept | Refuse | Released | ReleaseRefused | Frozen | HookRan | Progress | MetricsSnapshot
 
 
 # ---- from the coordinator to an agent
@@ -382,4 +384,17 @@ class Directory:
     """(region, endpoint) of every other region that has one."""
 
 
-ToAgent = Welcome | Answer | Offer | Release | Freeze | Thaw | WeightsUpdate | Directory
+ToAgent = (
+    Welcome
+    | Answer
+    | Offer
+    | Release
+    | Freeze
+    | Thaw
+    | WeightsUpdate
+    | Directory
+    | Entries
+    | TransferPlan
+    | RetryParked
+    | GroupMetrics
+)

@@ -93,6 +93,9 @@ class Topic(IntEnum):
     FAILOVERS = 4
     POLICY = 5
     OVERRIDES = 6
+    LOG = 7
+    """Entries, or how far regions have come."""
+    CONFLICTS = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from primacy_wire.messages import FromAgent, Hello
 
+from primacy_coordinator.core.log_model import Draft, Durability
 from primacy_coordinator.core.model import Policy, RegionSettings
 
 
@@ -227,6 +228,51 @@ class PrepareDelete:
     request: int
 
 
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Put an entry into the log. Replies with `log_model.Appended` when it is as durable as asked."""
+
+    request: int
+    draft: Draft
+    durability: Durability | None = None
+    """None: as the policy says."""
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppendAbandoned:
+    """Nobody waits for the answer to this request any more; the entry stays."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveConflict:
+    """Decide a conflict. Replies with the `ConflictRecord`, decided."""
+
+    request: int
+    conflict_id: str
+    take: str
+    """`current`, `incoming` or `content`."""
+    content: bytes = b""
+    digest: str = ""
+    """BLAKE3 of `content`, made by the shell."""
+    if_version: int | None = None
+    owner: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryEntry:
+    """Let agents try parked entries again. Replies with `views.Retried`."""
+
+    request: int
+    sequence: int = 0
+    """0: every parked one."""
+    region: str = ""
+    """Empty: all."""
+
+
 Command = (
     RegisterRegion
     | UpdateRegion
@@ -245,7 +291,12 @@ Command = (
     | UnpinWeights
     | Recover
     | PrepareDelete
+    | Append
+    | ResolveConflict
+    | RetryEntry
 )
 """What operators ask for."""
 
-Event = SessionOpened | SessionClosed | Heard | TimePassed | Stalled | Durable | BrakeReleased | Command
+Event = (
+    SessionOpened | SessionClosed | Heard | TimePassed | Stalled | Durable | BrakeReleased | AppendAbandoned | Command
+)

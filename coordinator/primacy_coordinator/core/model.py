@@ -13,6 +13,8 @@ from typing import ClassVar
 
 from primacy_wire.instant import SECOND_NS
 
+from primacy_coordinator.core.log_model import ConflictPolicy, ConflictRecord, Durability, EntryRecord, LogRecord
+
 TTL_NS_MIN = 1 * SECOND_NS
 TTL_NS_MAX = 60 * SECOND_NS
 """The longest lease any policy may ask for: what a coordinator in doubt about its store waits out."""
@@ -138,6 +140,17 @@ class Policy:
     """A smaller change of a share than this, from noise in the figures, is not made."""
     overprovisioning: float = 1.4
     """A region may lose instances until its healthy share times this is below 1, and keeps its full share of reads."""
+    durability: Durability = Durability.REGIONS
+    conflict_policy: ConflictPolicy = ConflictPolicy.LAST_WRITER_WINS
+    conflict_policies: tuple[tuple[str, ConflictPolicy], ...] = ()
+    """(prefix of a key, policy), sorted; of several the longest counts."""
+    required_models: tuple[str, ...] = ()
+    """Sorted. A region that lacks the current version of one cannot be elected (`MODEL_MISSING`)."""
+    retry_budget: int = 8
+    """How often an agent tries an entry before it parks it."""
+    retry_wait_max_ns: int = 30 * SECOND_NS
+    stall_after_ns: int = 10 * SECOND_NS
+    """An active region that writes nothing for so long, not even a heartbeat, has a stalled log."""
 
 
 def margin_up(length_ns: int, drift_ppm: int) -> int:
@@ -546,6 +559,9 @@ Record = (
     | FailoverRecord
     | OverrideRecord
     | DampingRecord
+    | EntryRecord
+    | LogRecord
+    | ConflictRecord
 )
 
 RECORD_TYPES: tuple[type[Record], ...] = (
@@ -560,6 +576,9 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     FailoverRecord,
     OverrideRecord,
     DampingRecord,
+    EntryRecord,
+    LogRecord,
+    ConflictRecord,
 )
 
 
