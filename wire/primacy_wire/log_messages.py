@@ -1,9 +1,9 @@
 """The words of the replication log, spoken by both cores (see `messages`).
 
 The log of a group is a gapless sequence of entries, made by its coordinator alone. What is not needed any more is
-compacted away: of each key the newest versions stay, of consecutive heartbeats the last. A fingerprint of the ids of all
-entries up to a number (`chain`) tells two logs apart that have the same numbers, as after an older store was put back:
-same number and same chain mean the same log up to there.
+compacted away: of each key the newest versions stay, of consecutive heartbeats the last. A fingerprint of the ids of
+all entries up to a number (`chain`) tells two logs apart that have the same numbers, as after an older store was put
+back: same number and same chain mean the same log up to there.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ class Progress:
 class Entries:
     """Everything that is kept of the log between two numbers, or a part of a snapshot.
 
-    Taken when `after` is at most what was received and, for the agent's own number, the chain is the same; else the agent
-    says its progress again. The first part of a snapshot has `after` 0: what was received before does not count any more,
-    what was applied stays until the snapshot says otherwise.
+    Taken when `after` is at most what was received and, for the agent's own number, the chain is the same; else the
+    agent says its progress again. The first part of a snapshot has `after` 0: what was received before does not count
+    any more, what was applied stays until the snapshot says otherwise.
     """
 
     store_id: str
