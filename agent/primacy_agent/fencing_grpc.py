@@ -37,7 +37,7 @@ def status_of(error: FencingError) -> grpc.StatusCode:
     return grpc.StatusCode.UNAVAILABLE
 
 
-class AsyncFencing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class AsyncFencing(grpc.aio.ServerInterceptor):
     """For `grpc.aio` servers. The fence's disk is waited for on a thread."""
 
     def __init__(self, fence: Fence, methods: Collection[str] = ()) -> None:
@@ -57,7 +57,7 @@ class AsyncFencing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return handler
 
 
-class Fencing(grpc.ServerInterceptor):  # type: ignore[misc]
+class Fencing(grpc.ServerInterceptor):
     """For servers with threads."""
 
     def __init__(self, fence: Fence, methods: Collection[str] = ()) -> None:
