@@ -203,6 +203,7 @@ def on_hook(state: State, turn: Turn, session: Session, message: HookRan) -> Non
         failover_id=record.id if record is not None else "",
         inputs=message,
     )
+    _note_failure(state, message)
     if record is None:
         return
     run = HookRun(
@@ -220,3 +221,12 @@ def on_hook(state: State, turn: Turn, session: Session, message: HookRan) -> Non
     state.failovers[record.id] = record
     turn.write(record)
     turn.changed(Topic.FAILOVERS)
+
+
+def _note_failure(state: State, message: HookRan) -> None:
+    """Why a promotion failed: a report may tell of the release before its reason comes."""
+    move = state.move
+    failed = message.hook == "on_promote" and message.outcome != "succeeded"
+    if failed and move is not None and message.epoch == state.authority.record.epoch and not move.failure:
+        last = message.output.strip().rpartition("\n")[2]
+        move.failure = f"on_promote {message.outcome}" + (f": {last}" if last else "")
