@@ -203,7 +203,7 @@ def on_hook(state: State, turn: Turn, session: Session, message: HookRan) -> Non
         failover_id=record.id if record is not None else "",
         inputs=message,
     )
-    _note_failure(state, message)
+    _note_failure(state, turn, session, message)
     if record is None:
         return
     run = HookRun(
@@ -223,10 +223,14 @@ def on_hook(state: State, turn: Turn, session: Session, message: HookRan) -> Non
     turn.changed(Topic.FAILOVERS)
 
 
-def _note_failure(state: State, message: HookRan) -> None:
+def _note_failure(state: State, turn: Turn, session: Session, message: HookRan) -> None:
     """Why a promotion failed: a report may tell of the release before its reason comes."""
-    move = state.move
-    failed = message.hook == "on_promote" and message.outcome != "succeeded"
-    if failed and move is not None and message.epoch == state.authority.record.epoch and not move.failure:
-        last = message.output.strip().rpartition("\n")[2]
-        move.failure = f"on_promote {message.outcome}" + (f": {last}" if last else "")
+    if message.hook != "on_promote" or message.outcome == "succeeded":
+        return
+    last = message.output.strip().rpartition("\n")[2]
+    reason = f"on_promote {message.outcome}" + (f": {last}" if last else "")
+    move, region = state.move, state.regions.get(session.region)
+    if move is not None and message.epoch == state.authority.record.epoch:
+        move.failure = move.failure or reason
+    elif region is not None:
+        damping.learn_why(state, turn, region, reason)
