@@ -93,7 +93,9 @@ class Agent:
             call = AgentServiceStub(channel).Session(wait_for_ready=True)
             async with gate:
                 await call.write(from_agent_to_proto(self._hello))
-                await call.read()
+                welcome = await call.read()
+                # Who does not follow the store is greeted anew with each report.
+                self._request.report.lineage.CopyFrom(welcome.welcome.lineage)
             self._totals.welcomes += 1
             reading = asyncio.create_task(self._read(call))
             await ready.wait()

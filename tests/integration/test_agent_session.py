@@ -298,11 +298,10 @@ async def test_what_is_no_message_ends_the_session_and_not_the_agent(tmp_path: P
     async with coordinating(Desk(), address) as desk, agent(tmp_path, address) as node:
         await until(lambda: desk.all(Report), "a report")
         desk.say.put_nowait(pb.SessionResponse())
-        await until(lambda: len(desk.all(Hello)) == 2, "it calls again")
+        await until(lambda: len(desk.all(Hello)) >= 2, "it calls again")
         desk.say.put_nowait(grpc.StatusCode.INTERNAL)
-        await until(lambda: len(desk.all(Hello)) == 3, "and again")
-        await until(lambda: node.session.connected, "connected")
-        assert "INTERNAL" in node.session.last_error
+        await until(lambda: "INTERNAL" in node.session.last_error, "it heard why")
+        await until(lambda: len(desk.all(Hello)) >= 3 and node.session.connected, "and again")
 
 
 async def test_a_coordinator_of_another_store_is_reported_to_but_not_followed(tmp_path: Path, address: str) -> None:

@@ -60,7 +60,7 @@ LEASE: dict[str, Options] = {
     "a_freeze_never_ends": _focus(THREE, "move_amid", every_s=8),
     "late_offers_are_taken": _focus(THREE, "move", every_s=3, weather=LATE),
     "a_refusal_is_not_final": _focus(THREE, "move", every_s=3, weather=LATE),
-    "answers_to_earlier_lives_count": _focus(TWO, "restart", "restart", "health", every_s=1, weather=LATE),
+    "answers_to_earlier_lives_count": _focus(TWO, "restart", "pause", "cut", every_s=1, weather=LATE),
     "count_from_receipt": _focus(TWO, "cut", "pause", weather=LATE),
     "told_before_durable": _focus(THREE, "move", "crash", slow_disk=0.4, refuse=0.05),
     "doubt_does_not_wait": _focus(THREE, "store", "cut", every_s=3),

@@ -25,7 +25,7 @@ CAUGHT = {
     "told_before_durable": (14, "I7"),
     "renews_while_releasing": (18, "I7"),
     "late_offers_are_taken": (0, "I1"),
-    "answers_to_earlier_lives_count": (23, "I1"),
+    "answers_to_earlier_lives_count": (34, "I1"),
     "a_refusal_is_not_final": (2, "I1"),
     "reports_hide_what_was_released": (1, "liveness"),
     "a_freeze_never_ends": (11, "liveness"),

@@ -66,6 +66,18 @@ def hold_down(state: State, turn: Turn, region: Region, reason: str) -> None:
     turn.write(region.damping)
 
 
+LOST = "it was lost while it was being promoted"
+"""Why a promotion failed, until its agent says better."""
+
+
+def learn_why(state: State, turn: Turn, region: Region, reason: str) -> None:
+    """The agent's word about a promotion that failed came after the epoch had gone on."""
+    past = region.damping
+    if past.hold_reason == LOST and state.wall(turn.now.mono_ns) < past.hold_until_wall_ns:
+        region.damping = replace(past, hold_reason=reason)
+        turn.write(region.damping)
+
+
 def promotion_failed(state: State, turn: Turn, region: Region, reason: str) -> None:
     """The region took an epoch, and its service could not be made active."""
     record = state.authority.record

@@ -153,7 +153,7 @@ def _passed_by(state: State, turn: Turn, move: Move) -> None:
         region.unanswered += 1
         if record.phase is LeasePhase.ACCEPTED:
             # It took the epoch, so an earlier life of a coordinator may have seen what this one did not.
-            damping.promotion_failed(state, turn, region, move.failure or "it was lost while it was being promoted")
+            damping.promotion_failed(state, turn, region, move.failure or damping.LOST)
     move.failure = ""
     grant_next(state, turn, move)
     if state.authority.record == record and move.record.state in (FailoverState.OFFERING, FailoverState.PROMOTING):

@@ -187,9 +187,12 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
     agent.wall_offset_ns = report.wall_ns - turn.now.wall_ns if report.wall_ns else 0
     lineage.check(state, turn, session, report.lineage, report.heard_epoch)
     if report.lineage.store_id != state.store_id and state.doubt is None:
-        # It does not follow this store: its welcome was lost, or a recovery took over its own store since. What it
-        # was told until now it left aside.
-        _greet(state, turn, session)
+        # It does not follow this store: its welcome was lost, or a recovery took over its own store since.
+        turn.send(session.number, lineage.welcome(state, session))
+    elif last is not None and last.lineage.store_id != state.store_id:
+        # It left aside what it was told before it followed.
+        turn.send(session.number, directory(state, session.region))
+        weighing.push(state, turn, session)
     authority.on_report(state, turn, session, report)
     region = state.regions[session.region]
     region.restored = False

@@ -203,6 +203,7 @@ def on_hook(state: State, turn: Turn, session: Session, message: HookRan) -> Non
         failover_id=record.id if record is not None else "",
         inputs=message,
     )
+    _note_failure(state, turn, session, message)
     if record is None:
         return
     run = HookRun(
@@ -220,3 +221,16 @@ def on_hook(state: State, turn: Turn, session: Session, message: HookRan) -> Non
     state.failovers[record.id] = record
     turn.write(record)
     turn.changed(Topic.FAILOVERS)
+
+
+def _note_failure(state: State, turn: Turn, session: Session, message: HookRan) -> None:
+    """Why a promotion failed: a report may tell of the release before its reason comes."""
+    if message.hook != "on_promote" or message.outcome == "succeeded":
+        return
+    last = message.output.strip().rpartition("\n")[2]
+    reason = f"on_promote {message.outcome}" + (f": {last}" if last else "")
+    move, region = state.move, state.regions.get(session.region)
+    if move is not None and message.epoch == state.authority.record.epoch:
+        move.failure = move.failure or reason
+    elif region is not None:
+        damping.learn_why(state, turn, region, reason)
