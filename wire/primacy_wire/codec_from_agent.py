@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from primacy.v1 import agent_service_pb2
 
+from primacy_wire.codec_log import metrics_from_proto, metrics_to_proto, progress_from_proto, progress_to_proto
 from primacy_wire.codec_parts import (
     Checks,
     lineage_from_proto,
@@ -13,6 +14,7 @@ from primacy_wire.codec_parts import (
 )
 from primacy_wire.codec_report import report_from_proto, report_to_proto
 from primacy_wire.errors import BadField, InvalidRequest
+from primacy_wire.log_messages import MetricsSnapshot, Progress
 from primacy_wire.messages import (
     Accept,
     FromAgent,
@@ -39,6 +41,10 @@ def from_agent_to_proto(message: FromAgent) -> agent_service_pb2.SessionRequest:
     match message:
         case Report():
             return _Request(report=report_to_proto(message))
+        case Progress():
+            return _Request(progress=progress_to_proto(message))
+        case MetricsSnapshot():
+            return _Request(metrics=metrics_to_proto(message))
         case Hello():
             return _Request(hello=_hello_to_proto(message))
         case Accept(incarnation, epoch, promoting):
@@ -104,6 +110,10 @@ def from_agent_from_proto(request: agent_service_pb2.SessionRequest) -> FromAgen
     match kind:
         case "report":
             return report_from_proto(request.report)
+        case "progress":
+            return progress_from_proto(request.progress)
+        case "metrics":
+            return metrics_from_proto(request.metrics)
         case "hello":
             return _hello_from_proto(request.hello)
         case "accept":

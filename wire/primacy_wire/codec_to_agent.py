@@ -7,6 +7,15 @@ from typing import TypeVar, cast
 
 from primacy.v1 import agent_service_pb2, routing_pb2
 
+from primacy_wire.codec_log import (
+    entries_from_proto,
+    entries_to_proto,
+    group_metrics_from_proto,
+    group_metrics_to_proto,
+    retry_parked_from_proto,
+    transfer_plan_from_proto,
+    transfer_plan_to_proto,
+)
 from primacy_wire.codec_parts import (
     Checks,
     lineage_from_proto,
@@ -15,6 +24,7 @@ from primacy_wire.codec_parts import (
     membership_to_proto,
 )
 from primacy_wire.errors import BadField, InvalidRequest
+from primacy_wire.log_messages import Entries, GroupMetrics, RetryParked, TransferPlan
 from primacy_wire.messages import (
     Answer,
     Directory,
@@ -41,6 +51,14 @@ def to_agent_to_proto(message: ToAgent) -> agent_service_pb2.SessionResponse:
             return _answer_to_proto(message)
         case WeightsUpdate():
             return _Response(weights=_weights_to_proto(message))
+        case Entries():
+            return _Response(entries=entries_to_proto(message))
+        case TransferPlan():
+            return _Response(transfer_plan=transfer_plan_to_proto(message))
+        case RetryParked(sequences):
+            return _Response(retry_parked=agent_service_pb2.RetryParked(sequences=sequences))
+        case GroupMetrics():
+            return _Response(group_metrics=group_metrics_to_proto(message))
         case Welcome():
             welcome = agent_service_pb2.Welcome(
                 lineage=lineage_to_proto(message.lineage),
@@ -129,6 +147,14 @@ def to_agent_from_proto(response: agent_service_pb2.SessionResponse) -> ToAgent:
             return _answer_from_proto(response.answer)
         case "weights":
             return _weights_from_proto(response.weights)
+        case "entries":
+            return entries_from_proto(response.entries)
+        case "transfer_plan":
+            return transfer_plan_from_proto(response.transfer_plan)
+        case "retry_parked":
+            return retry_parked_from_proto(response.retry_parked)
+        case "group_metrics":
+            return group_metrics_from_proto(response.group_metrics)
         case "welcome":
             return _welcome_from_proto(response.welcome)
         case "offer":

@@ -12,6 +12,19 @@ from hypothesis import strategies as st
 from primacy.v1 import agent_pb2, agent_service_pb2
 from primacy_wire import messages as m
 from primacy_wire.errors import InvalidRequest
+from primacy_wire.hlc import HybridTime
+from primacy_wire.log_messages import (
+    Entries,
+    Entry,
+    EntryKind,
+    GroupMetrics,
+    MetricsSnapshot,
+    ParkedNote,
+    Progress,
+    RetryParked,
+    SeriesSketch,
+    TransferPlan,
+)
 from primacy_wire.session_codec import (
     from_agent_from_proto,
     from_agent_to_proto,
@@ -88,7 +101,102 @@ REPORTS = st.builds(
     st.lists(SIGHTS, max_size=3).map(tuple),
     st.lists(ROUTES, max_size=3).map(tuple),
 )
+CHAINS = COUNTS
+DIGESTS = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+PARTS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,8}", fullmatch=True)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def entries_from(draw: st.DrawFn, sequence: int) -> Entry:
+    """An entry that a coordinator could have sequenced under that number."""
+    kind = draw(st.sampled_from(EntryKind))
+    bare = kind is EntryKind.HEARTBEAT or draw(st.booleans())
+    content = b"" if bare or kind is not EntryKind.CONFIG else draw(st.binary(max_size=30))
+    return Entry(
+        sequence,
+        draw(IDS),
+        kind,
+        {EntryKind.HEARTBEAT: "", EntryKind.MODEL: draw(PARTS), EntryKind.CONFIG: f"{draw(PARTS)}/{draw(PARTS)}"}[kind],
+        "" if bare else draw(DIGESTS),
+        draw(COUNTS) if kind is EntryKind.MODEL and not bare else len(content),
+        draw(COUNTS),
+        draw(COUNTS),
+        HybridTime(draw(COUNTS), draw(SMALL), draw(TEXTS)),
+        draw(COUNTS),
+        draw(TEXTS),
+        draw(TEXTS),
+        draw(COUNTS),
+        content,
+        "" if bare or kind is not EntryKind.CONFIG else draw(st.sampled_from(["json", "yaml"])),
+        bare and kind is not EntryKind.HEARTBEAT,
+        draw(TEXTS),
+        draw(st.booleans()),
+        draw(TEXTS),
+    )
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Entries:
+    after = draw(st.integers(0, 1000))
+    numbers = sorted(draw(st.sets(st.integers(after + 1, after + 50), max_size=4)))
+    upto = draw(st.integers(numbers[-1] if numbers else after, after + 50))
+    found = tuple(draw(entries_from(number)) for number in numbers)
+    return Entries(
+        draw(IDS), after, draw(CHAINS), upto, draw(CHAINS), found, draw(COUNTS), draw(st.booleans()), draw(COUNTS)
+    )
+
+
+@st.composite
+def sketches(draw: st.DrawFn) -> SeriesSketch:
+    buckets = tuple(draw(st.lists(SMALL, max_size=5)))
+    zeros = draw(SMALL)
+    first = draw(st.integers(-(2**31), 2**31 - 1))
+    return SeriesSketch(
+        draw(IDS),
+        zeros + sum(buckets),
+        draw(FINITE),
+        draw(FINITE),
+        draw(FINITE),
+        draw(FINITE),
+        zeros,
+        first,
+        buckets,
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> MetricsSnapshot:
+    region = draw(NAMES)
+    series = tuple(draw(st.lists(sketches(), max_size=3)))
+    return MetricsSnapshot(
+        region, f"{region}/{draw(NAMES)}", draw(IDS), draw(EPOCHS), draw(EPOCHS), draw(COUNTS), series
+    )
+
+
+PROGRESS = st.builds(
+    Progress,
+    IDS,
+    TEXTS,
+    COUNTS,
+    CHAINS,
+    COUNTS,
+    st.lists(st.builds(ParkedNote, EPOCHS, TEXTS, TEXTS, SMALL), max_size=3).map(tuple),
+    st.lists(EPOCHS, max_size=3).map(tuple),
+    COUNTS,
+    st.dictionaries(PARTS, EPOCHS, max_size=3).map(lambda found: tuple(sorted(found.items()))),
+)
+PLANS = st.builds(
+    TransferPlan,
+    EPOCHS,
+    DIGESTS,
+    st.lists(AGENTS, max_size=3).map(tuple),
+    st.lists(st.tuples(AGENTS, COUNTS), max_size=3).map(tuple),
+    COUNTS,
+)
 FROM_AGENT = st.one_of(
+    PROGRESS,
+    snapshots(),
     HELLOS,
     REPORTS,
     st.builds(m.Accept, IDS, EPOCHS),
@@ -100,6 +208,10 @@ FROM_AGENT = st.one_of(
 DRIFTS = st.integers(0, 999_999)
 STORES = st.builds(m.Lineage, IDS, IDS, COUNTS)
 TO_AGENT = st.one_of(
+    batches(),
+    PLANS,
+    st.builds(RetryParked, st.lists(EPOCHS, max_size=3).map(tuple)),
+    st.builds(GroupMetrics, st.lists(snapshots(), max_size=2).map(tuple)),
     st.builds(m.Welcome, STORES, st.booleans(), COUNTS, EPOCHS, MEMBERSHIPS),
     st.builds(m.Answer, IDS, EPOCHS, STORES, COUNTS, st.booleans(), COUNTS, DRIFTS, COUNTS, EPOCHS),
     st.builds(m.Offer, IDS, EPOCHS, STORES, EPOCHS, COUNTS, DRIFTS, MEMBERSHIPS, TEXTS, TEXTS),
