@@ -19,6 +19,7 @@ from collections import deque
 from dataclasses import replace
 
 from primacy_wire.instant import SECOND_NS, Now
+from primacy_wire.log_messages import Entries, GroupMetrics, RetryParked, TransferPlan
 from primacy_wire.messages import (
     PROTOCOL_VERSION,
     Accept,
@@ -291,6 +292,8 @@ class LeaseHolder:
                 self.directory = message
                 self._remember(out, membership=message.membership)
                 out.append(DirectoryChanged())
+            case Entries() | TransferPlan() | RetryParked() | GroupMetrics():
+                pass  # The replica's, not the lease's.
 
     def _on_welcome(self, welcome: Welcome, out: list[AgentEffect]) -> None:
         self.report_interval_ns = welcome.report_interval_ns

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from primacy_coordinator.core import approval, commands, overriding
 from primacy_coordinator.core.events import (
+    Append,
     ApproveFailover,
     CancelFailover,
     Command,
@@ -18,18 +19,21 @@ from primacy_coordinator.core.events import (
     PrepareDelete,
     Recover,
     RegisterRegion,
+    ResolveConflict,
     ResumeElection,
+    RetryEntry,
     SetPolicy,
     UncordonRegion,
     UndrainRegion,
     UnpinWeights,
     UpdateRegion,
 )
+from primacy_coordinator.core.log import appending, conflicts, streaming
 from primacy_coordinator.core.state import State
 from primacy_coordinator.core.turn import Turn
 
 
-def carry_out(state: State, turn: Turn, event: Command) -> None:
+def carry_out(state: State, turn: Turn, event: Command) -> None:  # noqa: C901, PLR0912  (a table)
     """Carry out an operator's command, or refuse it; exactly one reply follows, sooner or later."""
     match event:
         case RegisterRegion():
@@ -66,5 +70,17 @@ def carry_out(state: State, turn: Turn, event: Command) -> None:
             commands.recover(state, turn, event)
         case PrepareDelete():
             commands.prepare_delete(state, turn, event)
+        case Append() | ResolveConflict() | RetryEntry():
+            _on_log(state, turn, event)
         case _:
             assert_never(event)
+
+
+def _on_log(state: State, turn: Turn, event: Append | ResolveConflict | RetryEntry) -> None:
+    match event:
+        case Append():
+            appending.append(state, turn, event)
+        case ResolveConflict():
+            conflicts.resolve(state, turn, event)
+        case RetryEntry():
+            streaming.retry(state, turn, event)

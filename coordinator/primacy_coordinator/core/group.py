@@ -16,6 +16,7 @@ back, `weighing` weights.
 from __future__ import annotations
 
 from primacy_wire.instant import MILLISECOND_NS, Now
+from primacy_wire.log_messages import Progress
 from primacy_wire.messages import Accept, Frozen, HookRan, Refuse, Released, ReleaseRefused, Report
 
 from primacy_coordinator.core import (
@@ -39,6 +40,7 @@ from primacy_coordinator.core import (
 )
 from primacy_coordinator.core.effects import Effect
 from primacy_coordinator.core.events import (
+    AppendAbandoned,
     BrakeReleased,
     Durable,
     Event,
@@ -49,6 +51,7 @@ from primacy_coordinator.core.events import (
     TimePassed,
 )
 from primacy_coordinator.core.loading import load
+from primacy_coordinator.core.log import compaction, durability, heartbeat, streaming
 from primacy_coordinator.core.model import FailoverRecord, Loaded, PolicyRecord
 from primacy_coordinator.core.state import Session
 from primacy_coordinator.core.turn import Turn
@@ -101,12 +104,15 @@ class Group:
             case Durable(batch):
                 state.batch_durable = max(state.batch_durable, batch)
                 authority.on_durable(state, turn, batch)
+                streaming.on_durable(state, turn, batch)
                 turn.unsettled = turn.unsettled or state.move is not None
             case Stalled(length_ns):
                 self._on_stall(length_ns)
                 selfdoubt.note_stall(state, turn, length_ns)
             case BrakeReleased():
                 brake.on_released(state, turn)
+            case AppendAbandoned():
+                durability.abandon(state, event)
             case _:
                 dispatch.carry_out(state, turn, event)
         if turn.unsettled:
@@ -118,6 +124,9 @@ class Group:
         match message:
             case Report():
                 registry.on_report(state, turn, session, message)
+                heartbeat.on_report(state, turn, session, message)
+            case Progress():
+                streaming.on_progress(state, turn, session, message)
             case Accept():
                 authority.on_accept(state, turn, session, message)
             case Refuse() | Released():
@@ -155,6 +164,10 @@ class Group:
             draining.on_time(state, turn)
             if not turn.unsettled:
                 break
+        streaming.on_time(state, turn)
+        durability.on_time(state, turn)
+        heartbeat.on_time(state, turn)
+        compaction.on_time(state, turn)
         weighing.refresh(state, turn)
         registry.refresh_directory(state, turn)
         state.wake_ns = self._wake_ns(turn.now.mono_ns)
@@ -170,6 +183,8 @@ class Group:
         found += draining.deadlines(state, now_ns)
         found += selfdoubt.deadlines(state)
         found += weighing.deadlines(state)
+        found += streaming.deadlines(state)
+        found += heartbeat.deadlines(state)
         if state.doubt is not None:
             found.append(lineage.end_ns(state, state.doubt))
         if state.directory_dirty:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from primacy_wire.instant import Now
 
 from primacy_coordinator.core import authority, calendar, damping, moves, recovery, registry, steps, weighing
+from primacy_coordinator.core.log.ledger import Ledger
+from primacy_coordinator.core.log_model import ConflictRecord, EntryRecord, LogRecord
 from primacy_coordinator.core.model import (
     AgentRecord,
     DampingRecord,
@@ -26,41 +29,37 @@ from primacy_coordinator.core.model import (
 )
 from primacy_coordinator.core.state import Agent, Doubt, Override, Region, State
 
+R = TypeVar("R", bound=Record)
+
+
+def _all(records: tuple[Record, ...], record_type: type[R]) -> list[R]:
+    return [record for record in records if isinstance(record, record_type)]
+
+
+def _the(records: tuple[Record, ...], record_type: type[R]) -> R | None:
+    """Of what there is one at most."""
+    return next(iter(_all(records, record_type)), None)
+
 
 def load(name: str, loaded: Loaded, now: Now) -> State:
     """The state at the start of a machine: nothing is heard yet, and every recorded lease counts in full."""
-    lease, policy, membership, lineage = LeaseRecord(), None, MembershipRecord(), LineageRecord()
-    doubt: DoubtRecord | None = None
-    regions: list[RegionRecord] = []
-    agents: list[AgentRecord] = []
-    verdicts: dict[str, VerdictRecord] = {}
-    failovers: list[FailoverRecord] = []
-    overrides: list[OverrideRecord] = []
-    dampings: dict[str, DampingRecord] = {}
-    for record in loaded.records:
-        match record:
-            case LeaseRecord():
-                lease = record
-            case PolicyRecord():
-                policy = record
-            case MembershipRecord():
-                membership = record
-            case LineageRecord():
-                lineage = record
-            case DoubtRecord():
-                doubt = record
-            case RegionRecord():
-                regions.append(record)
-            case AgentRecord():
-                agents.append(record)
-            case VerdictRecord():
-                verdicts[record.region] = record
-            case FailoverRecord():
-                failovers.append(record)
-            case OverrideRecord():
-                overrides.append(record)
-            case DampingRecord():
-                dampings[record.region] = record
+    records = loaded.records
+    lease = _the(records, LeaseRecord) or LeaseRecord()
+    policy = _the(records, PolicyRecord)
+    membership = _the(records, MembershipRecord) or MembershipRecord()
+    lineage = _the(records, LineageRecord) or LineageRecord()
+    doubt = _the(records, DoubtRecord)
+    regions, agents = _all(records, RegionRecord), _all(records, AgentRecord)
+    verdicts = {record.region: record for record in _all(records, VerdictRecord)}
+    failovers, overrides = _all(records, FailoverRecord), _all(records, OverrideRecord)
+    dampings = {record.region: record for record in _all(records, DampingRecord)}
+    log = Ledger.restored(
+        _the(records, LogRecord) or LogRecord(),
+        _all(records, EntryRecord),
+        _all(records, ConflictRecord),
+        now.mono_ns,
+        now.wall_ns,
+    )
     policy_record = policy or PolicyRecord(Policy())
     state = State(
         group=name,
@@ -78,7 +77,9 @@ def load(name: str, loaded: Loaded, now: Now) -> State:
         journal_sequence=loaded.journal_sequence,
         doubt=Doubt(doubt, now.mono_ns) if doubt else None,
         wall_offset_ns=now.wall_ns - now.mono_ns,
+        log=log,
     )
+    state.log.quiet = loaded.refused
     changed = _cool_again(state, dampings.get(damping.COOL_KEY), now)
     for region in sorted(regions, key=lambda r: r.name):
         unknown = VerdictRecord(region.name, RegionStatus.UNKNOWN, "nothing was heard of it yet", (), now.wall_ns)

@@ -595,3 +595,5 @@ class Loaded:
     records: tuple[Record, ...] = ()
     journal_sequence: int = 0
     """The last sequence in the journal, so that a new one goes on from there."""
+    refused: bool = False
+    """The store refused a batch of the machine before this one."""

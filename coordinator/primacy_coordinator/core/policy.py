@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
+from primacy_wire.names import KEY_RULE, MODEL_NAME_RULE, is_key, is_model_name
 
 from primacy_coordinator.core.health import lost_after_ns
 from primacy_coordinator.core.model import (
@@ -24,6 +25,10 @@ REPORT_INTERVAL_NS_MAX = 10 * SECOND_NS
 REPORTS_PER_TTL_MIN = 3
 """A lease must survive a lost report: the next is answered after two intervals and a round trip, well before
 `leaseTtl·(1-driftBound)`. (Surviving two in a row takes a quarter: after three thirds the holder has stopped.)"""
+HEARTBEAT_NS = SECOND_NS
+"""An active region that has written nothing for so long writes a heartbeat with its next report."""
+RETRIES_MAX = 1000
+REQUIRED_MODELS_MAX = 100
 LENGTH_NS_MAX = 24 * 3600 * SECOND_NS
 
 Problems = tuple[tuple[str, str], ...]
@@ -63,6 +68,8 @@ def check_policy(policy: Policy) -> Problems:
         ("failbackAfter", policy.failback_after_ns, 0),
         ("drainTime", policy.drain_time_ns, 0),
         ("slowStart", policy.slow_start_ns, 0),
+        ("retryWaitMax", policy.retry_wait_max_ns, 100 * MILLISECOND_NS),
+        ("stallAfter", policy.stall_after_ns, SECOND_NS),
     ):
         need(least_ns <= length_ns <= LENGTH_NS_MAX, path, f"must be from {least_ns / 1e9:g}s to 24h")
     need(
@@ -74,6 +81,7 @@ def check_policy(policy: Policy) -> Problems:
     _check_damping(need, policy)
     _check_shares(need, "regionWeights", policy.region_weights)
     _check_shares(need, "clientTraffic", policy.client_traffic)
+    _check_replication(need, policy)
     return tuple(found)
 
 
@@ -93,6 +101,28 @@ def _check_damping(need: Callable[[bool, str, str], None], policy: Policy) -> No
         policy.approval_action is not ApprovalAction.MOVE or policy.max_loss != Limits(),
         "approvalAction",
         "MOVE needs maxLoss: without it no failover awaits approval",
+    )
+
+
+def _check_replication(need: Callable[[bool, str, str], None], policy: Policy) -> None:
+    need(1 <= policy.retry_budget <= RETRIES_MAX, "retryBudget", f"must be from 1 to {RETRIES_MAX}")
+    period_ns = HEARTBEAT_NS + policy.report_interval_ns
+    need(
+        policy.stall_after_ns > period_ns,
+        "stallAfter",
+        f"must be above {period_ns / 1e9:g}s: an idle region writes a heartbeat that often, one second and a "
+        "reportInterval apart",
+    )
+    for prefix, _ in policy.conflict_policies:
+        # A prefix may end where a part of the key does.
+        need(is_key(prefix.removesuffix("/")), f"conflictPolicies.{prefix}", f"the prefix {KEY_RULE}")
+    for index, name in enumerate(policy.required_models):
+        need(is_model_name(name), f"requiredModels[{index}]", MODEL_NAME_RULE)
+        need(name not in policy.required_models[:index], f"requiredModels[{index}]", f"names {name!r} twice")
+    need(
+        len(policy.required_models) <= REQUIRED_MODELS_MAX,
+        "requiredModels",
+        f"must be at most {REQUIRED_MODELS_MAX} models",
     )
 
 

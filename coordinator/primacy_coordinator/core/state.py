@@ -11,6 +11,7 @@ from enum import IntEnum
 from primacy_wire.messages import Hello, Membership, Report, RouteCount
 
 from primacy_coordinator.core.causes import ClientCauses
+from primacy_coordinator.core.log.ledger import Ledger, LogPeer
 from primacy_coordinator.core.model import (
     AgentRecord,
     DampingRecord,
@@ -46,6 +47,8 @@ class Session:
     report_ns: int = 0
     heard_ns: int = 0
     """When the agent last proved that our answers reach it."""
+
+    log: LogPeer = field(default_factory=LogPeer)
 
     @property
     def life(self) -> Life:
@@ -230,6 +233,7 @@ class State:
     membership: MembershipRecord
     lineage: LineageRecord
     weights: Weights
+    log: Ledger = field(default_factory=Ledger)
     regions: dict[str, Region] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)

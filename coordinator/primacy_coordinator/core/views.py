@@ -230,3 +230,11 @@ class GroupView:
     overrides: tuple[OverrideView, ...] = ()
     """All in force, sorted by key."""
     self_doubt: SelfDoubtView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a RetryEntry has told to try again."""
+
+    regions: tuple[str, ...]
+    entries: int

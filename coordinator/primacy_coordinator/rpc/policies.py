@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from primacy.v1 import policy_pb2, routing_pb2
+from primacy.v1 import policy_pb2, replication_pb2, routing_pb2
 from primacy.v1 import policy_service_pb2 as pb
 from primacy.v1.policy_service_pb2_grpc import PolicyServiceServicer
 from primacy_wire.reflection import json_name
 
 from primacy_coordinator.core.events import SetPolicy
+from primacy_coordinator.core.log_model import ConflictPolicy, Durability
 from primacy_coordinator.core.model import (
     ApprovalAction,
     ElectionStrategy,
@@ -37,6 +38,8 @@ LENGTHS = (
     "failback_after",
     "drain_time",
     "slow_start",
+    "retry_wait_max",
+    "stall_after",
 )
 """Fields of the policy that are lengths of time, named in the core with `_ns`."""
 
@@ -97,6 +100,12 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
     max_loss = _parse_limits(fields, f"{path}.maxLoss", message, "max_loss", base.max_loss)
     region_weights = fields.shares(f"{path}.regionWeights", message.region_weights)
     client_traffic = fields.shares(f"{path}.clientTraffic", message.client_traffic)
+    durability = fields.known(f"{path}.durability", message.durability, Durability)
+    conflict_policy = fields.known(f"{path}.conflictPolicy", message.conflict_policy, ConflictPolicy)
+    for prefix, number in message.conflict_policies.items():
+        if not fields.known(f"{path}.conflictPolicies.{prefix}", number, ConflictPolicy):
+            fields.add(f"{path}.conflictPolicies.{prefix}", "REQUIRED", "must be a policy")
+    retry_budget = message.retry_budget if message.HasField("retry_budget") else base.retry_budget
     fields.check()
     policy = Policy(
         strategy=ElectionStrategy(strategy or base.strategy),
@@ -131,6 +140,15 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
         weight_slew=found["weight_slew"],
         weight_hysteresis=found["weight_hysteresis"],
         overprovisioning=found["overprovisioning"],
+        durability=Durability(durability or base.durability),
+        conflict_policy=ConflictPolicy(conflict_policy or base.conflict_policy),
+        conflict_policies=tuple(
+            (prefix, ConflictPolicy(number)) for prefix, number in sorted(message.conflict_policies.items())
+        ),
+        required_models=tuple(sorted(message.required_models)),
+        retry_budget=retry_budget,
+        retry_wait_max_ns=lengths["retry_wait_max"],
+        stall_after_ns=lengths["stall_after"],
     )
     for field, advice in check_policy(policy):
         fields.add(f"{path}.{field}", "POLICY", advice)
@@ -210,6 +228,15 @@ def render_policy(record: PolicyRecord) -> policy_pb2.Policy:
         weight_slew=policy.weight_slew,
         weight_hysteresis=policy.weight_hysteresis,
         overprovisioning=policy.overprovisioning,
+        durability=replication_pb2.Durability.ValueType(policy.durability),
+        conflict_policy=replication_pb2.ConflictPolicy.ValueType(policy.conflict_policy),
+        conflict_policies={
+            prefix: replication_pb2.ConflictPolicy.ValueType(rule) for prefix, rule in policy.conflict_policies
+        },
+        required_models=policy.required_models,
+        retry_budget=policy.retry_budget,
+        retry_wait_max=render_length(policy.retry_wait_max_ns),
+        stall_after=render_length(policy.stall_after_ns),
         etag=str(record.version),
     )
 

@@ -1,0 +1,1 @@
+"""The replication log of a group: sequencing, streaming, acknowledgements, conflicts."""
