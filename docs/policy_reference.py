@@ -17,7 +17,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "policy.md"
-PROTOS = ("primacy/v1/policy.proto", "primacy/v1/routing.proto")
+PROTOS = ("primacy/v1/policy.proto", "primacy/v1/replication.proto", "primacy/v1/routing.proto")
 FIELD, MESSAGE, ENUM, VALUE = 2, 4, 5, 2
 """Field numbers in FileDescriptorProto and below, of which the paths of comments are made."""
 
@@ -157,16 +157,25 @@ def _type(
     if field.type_name in enums or (field.type_name in messages and not _is_map(file, field)):
         return f"[{_title(field.type_name)}](#{_title(field.type_name).lower().replace(' ', '-')})"
     if _is_map(file, field):
-        return "name: number"
+        return f"name: {_type(file, _map_value(file, field), enums, messages)}"
     kinds = descriptor_pb2.FieldDescriptorProto
-    return {kinds.TYPE_DOUBLE: "number", kinds.TYPE_STRING: "text", kinds.TYPE_BOOL: "true or false"}.get(
+    one = {kinds.TYPE_DOUBLE: "number", kinds.TYPE_STRING: "text", kinds.TYPE_BOOL: "true or false"}.get(
         field.type, "whole number"
     )
+    return f"list of {one}s" if field.label == kinds.LABEL_REPEATED else one
 
 
 def _is_map(file: descriptor_pb2.FileDescriptorProto, field: descriptor_pb2.FieldDescriptorProto) -> bool:
     entry = field.type_name.rpartition(".")[2]
     return any(nested.name == entry and nested.options.map_entry for m in file.message_type for nested in m.nested_type)
+
+
+def _map_value(
+    file: descriptor_pb2.FileDescriptorProto, field: descriptor_pb2.FieldDescriptorProto
+) -> descriptor_pb2.FieldDescriptorProto:
+    entry = field.type_name.rpartition(".")[2]
+    (found,) = (nested for m in file.message_type for nested in m.nested_type if nested.name == entry)
+    return next(each for each in found.field if each.name == "value")
 
 
 def _comment(file: descriptor_pb2.FileDescriptorProto, path: tuple[int, ...]) -> str:

@@ -72,6 +72,8 @@ class _Reading:
     def _set(self, message: Any, field: _Field, value: Any, path: Path) -> None:
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             self._set_map(message, field, value, path)
+        elif field.is_repeated:
+            self._set_list(message, field, value, path)
         elif field.message_type is not None and field.message_type.full_name == _DURATION:
             self._set_duration(message, field, value, path)
         elif field.message_type is not None:
@@ -91,6 +93,15 @@ class _Reading:
             read = self._scalar(inner, item, (*path, key))
             if read is not None:
                 getattr(message, field.name)[key] = read
+
+    def _set_list(self, message: Any, field: _Field, value: Any, path: Path) -> None:
+        if not isinstance(value, list):
+            self._refuse(path, "must be a list")
+            return
+        for index, item in enumerate(value):
+            read = self._scalar(field, item, (*path, index))
+            if read is not None:
+                getattr(message, field.name).append(read)
 
     def _set_duration(self, message: Any, field: _Field, value: Any, path: Path) -> None:
         try:

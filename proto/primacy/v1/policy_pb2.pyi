@@ -333,7 +333,7 @@ class Policy(message.Message):
     conflict_policy: replication_pb2.ConflictPolicy.ValueType
     """What becomes of two writes of one key that do not know of each other. Default `CONFLICT_POLICY_LAST_WRITER_WINS`."""
     retry_budget: builtins.int
-    """How often a region tries an entry before it parks it. 1 or more, default 8."""
+    """How often a region tries an entry before it parks it. 1 to 1000, default 8."""
     @builtins.property
     def lease_ttl(self) -> duration_pb2.Duration:
         """How long an answer keeps the active lease valid, 1 s to 60 s. Default 5 s. At least three times `report_interval`,
@@ -424,16 +424,16 @@ class Policy(message.Message):
 
     @builtins.property
     def required_models(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Models without whose current version a region cannot be elected (rule `MODEL_MISSING`)."""
+        """Models without whose current version a region cannot be elected (rule `MODEL_MISSING`). At most 100."""
 
     @builtins.property
     def retry_wait_max(self) -> duration_pb2.Duration:
-        """The longest wait between two tries. Above 0, default 30 s."""
+        """The longest wait between two tries. 0.1 s or more, default 30 s."""
 
     @builtins.property
     def stall_after(self) -> duration_pb2.Duration:
-        """How long the active region may write nothing, not even a heartbeat, until the log counts as stalled. Above 0,
-        default 10 s.
+        """How long the active region may write nothing, not even a heartbeat, until the log counts as stalled. Above 1 s and
+        `report_interval` together, which lie between two heartbeats; default 10 s.
         """
 
     def __init__(

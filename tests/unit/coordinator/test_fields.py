@@ -8,7 +8,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy.v1 import policy_pb2, region_pb2
+from primacy.v1 import policy_pb2, region_pb2, replication_pb2
+from primacy_coordinator.core.log_model import ConflictPolicy, Durability
 from primacy_coordinator.core.model import Policy, PolicyRecord, RoutingStrategy
 from primacy_coordinator.rpc.fields import Fields
 from primacy_coordinator.rpc.pages import SIZE_DEFAULT, SIZE_MAX, Page
@@ -88,6 +89,13 @@ def test_a_policy_comes_back_as_it_went() -> None:
         panic_threshold=0.0,
         region_weights=(("eu", 0.5), ("us", 2.0)),
         client_traffic=(("eu", 3.0),),
+        durability=Durability.LOCAL,
+        conflict_policy=ConflictPolicy.MERGE,
+        conflict_policies=(("app/", ConflictPolicy.MANUAL), ("app/x", ConflictPolicy.REJECT)),
+        required_models=("bert", "resnet"),
+        retry_budget=3,
+        retry_wait_max_ns=100 * MILLISECOND_NS,
+        stall_after_ns=3 * SECOND_NS,
     )
     rendered = render_policy(PolicyRecord(policy, 7))
     assert rendered.etag == "7"
@@ -105,8 +113,12 @@ def test_a_bad_policy_names_every_field() -> None:
         min_healthy_agents=0,
         lease_ttl=Duration(seconds=-1),
         region_weights={"eu": -1, "Bad": 1},
+        stall_after=Duration(seconds=-1),
     )
     message.strategy = 99  # type: ignore[assignment]
+    message.durability = 9  # type: ignore[assignment]
+    message.conflict_policies["app/"] = 77  # type: ignore[assignment]
+    message.conflict_policies["none"] = replication_pb2.CONFLICT_POLICY_UNSPECIFIED
     with pytest.raises(InvalidRequest) as caught:
         parse_policy(Fields(), "policy", message)
     assert {field.path for field in caught.value.fields} == {
@@ -117,6 +129,10 @@ def test_a_bad_policy_names_every_field() -> None:
         "policy.leaseTtl",
         "policy.regionWeights.eu",
         "policy.regionWeights.Bad",
+        "policy.stallAfter",
+        "policy.durability",
+        "policy.conflictPolicies.app/",
+        "policy.conflictPolicies.none",
     }
 
 

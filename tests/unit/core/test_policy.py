@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from primacy_coordinator.core.log_model import ConflictPolicy
 from primacy_coordinator.core.model import TTL_NS_MAX, TTL_NS_MIN, Policy, margin_down
 from primacy_coordinator.core.policy import check_policy, worst_case_failover_ns
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
@@ -35,11 +36,26 @@ def test_the_default_policy_fits() -> None:
         ({"region_weights": (("eu", math.inf),)}, "regionWeights.eu"),
         ({"region_weights": (("eu", 0.0),)}, "regionWeights"),
         ({"client_traffic": (("eu", math.nan),)}, "clientTraffic.eu"),
+        ({"retry_budget": 0}, "retryBudget"),
+        ({"retry_budget": 1001}, "retryBudget"),
+        ({"retry_wait_max_ns": 0}, "retryWaitMax"),
+        ({"stall_after_ns": 2 * SECOND_NS}, "stallAfter"),
+        ({"conflict_policies": (("", ConflictPolicy.MERGE),)}, "conflictPolicies."),
+        ({"conflict_policies": (("../x", ConflictPolicy.MERGE),)}, "conflictPolicies.../x"),
+        ({"required_models": ("a/b",)}, "requiredModels[0]"),
+        ({"required_models": ("a", "a")}, "requiredModels[1]"),
+        ({"required_models": tuple(f"m{n:03}" for n in range(101))}, "requiredModels"),
     ],
 )
 def test_what_does_not_fit_is_named(values: dict[str, object], path: str) -> None:
     problems = check_policy(replace(Policy(), **values))  # type: ignore[arg-type]
     assert path in [where for where, _ in problems]
+
+
+def test_a_prefix_may_end_where_a_part_of_a_key_does() -> None:
+    prefixes = ("app/", "app/limits", "b.")
+    policy = Policy(conflict_policies=tuple((prefix, ConflictPolicy.MANUAL) for prefix in prefixes))
+    assert check_policy(policy) == ()
 
 
 @given(st.integers(TTL_NS_MIN, TTL_NS_MAX), st.integers(0, 20 * SECOND_NS), st.integers(0, 100_000))

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy.v1 import policy_pb2, routing_pb2
+from primacy.v1 import policy_pb2, replication_pb2, routing_pb2
 from primacy_wire.policy_file import policy_from_text, policy_to_yaml
 from primacy_wire.yaml_text import ConfigError
 
@@ -30,6 +30,17 @@ regionWeights:
   us: 1.5
 clientTraffic:
   'no': 0.25
+durability: DURABILITY_LOCAL
+conflictPolicy: CONFLICT_POLICY_MERGE
+conflictPolicies:
+  app/: CONFLICT_POLICY_MANUAL
+  app/limits: CONFLICT_POLICY_REJECT
+requiredModels:
+- resnet
+- 'no'
+retryBudget: 3
+retryWaitMax: 10s
+stallAfter: 5s
 """
 
 
@@ -41,6 +52,30 @@ def test_a_whole_policy_is_read_and_written_as_it_stands() -> None:
     assert policy.HasField("panic_threshold")
     assert dict(policy.client_traffic) == {"no": 0.25}
     assert policy_to_yaml(policy) == WHOLE
+
+
+def test_words_of_replication_are_read_as_people_write_them() -> None:
+    policy = policy_from_text("durability: local\nconflictPolicies: {app/: last-writer-wins}\nrequiredModels: [a]\n")
+    assert policy.durability == replication_pb2.DURABILITY_LOCAL
+    assert dict(policy.conflict_policies) == {"app/": replication_pb2.CONFLICT_POLICY_LAST_WRITER_WINS}
+    assert list(policy.required_models) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("requiredModels: resnet\n", "p.yaml:1: requiredModels: must be a list"),
+        ("requiredModels:\n- a\n- 7\n", "p.yaml:3: requiredModels[1]: must be a text, got 7"),
+        ("conflictPolicies:\n  app/: mine\n", "p.yaml:2: conflictPolicies.app/: must be one of LAST_WRITER_WINS"),
+        ("conflictPolicies: merge\n", "p.yaml:1: conflictPolicies: must be a mapping"),
+        ("durability: both\n", "p.yaml:1: durability: must be one of REGIONS, LOCAL"),
+    ],
+)
+def test_words_of_replication_that_cannot_be_are_named_with_their_line(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        policy_from_text(text, "p.yaml")
+    (found,) = caught.value.problems
+    assert found.startswith(problem)
 
 
 DURATIONS = st.none() | st.integers(0, 10**15)
