@@ -39,7 +39,7 @@ from primacy_coordinator.rpc.regions import RegionService
 from primacy_coordinator.rpc.routes import RoutingService
 from primacy_coordinator.rpc.status import StatusService
 from primacy_coordinator.shell.coordinator import Coordinator
-from primacy_coordinator.shell.runner import ShellError
+from primacy_coordinator.shell.failures import ShellError
 from primacy_coordinator.store.api import StoreError
 from primacy_coordinator.store.history import SqliteHistory
 from primacy_coordinator.store.sqlite import SqliteStore

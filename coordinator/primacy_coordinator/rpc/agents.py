@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import grpc
 import grpc.aio
@@ -12,6 +13,7 @@ from grpc_status import rpc_status
 from primacy.v1 import agent_service_pb2 as pb
 from primacy.v1.agent_service_pb2_grpc import AgentServiceServicer
 from primacy_wire.errors import BadField, InvalidRequest, Unavailable
+from primacy_wire.log_messages import Entries, GroupMetrics
 from primacy_wire.messages import Directory, Hello, ToAgent, WeightsUpdate
 from primacy_wire.rpc_errors import to_status
 from primacy_wire.session_codec import from_agent_from_proto, to_agent_to_proto
@@ -19,7 +21,7 @@ from primacy_wire.session_codec import from_agent_from_proto, to_agent_to_proto
 from primacy_coordinator.core.effects import CloseSession
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.refusals import close_error, shell_error
-from primacy_coordinator.shell.runner import ShellError
+from primacy_coordinator.shell.failures import ShellError
 from primacy_coordinator.shell.sessions import StreamClosed
 
 logger = logging.getLogger(__name__)
@@ -30,9 +32,11 @@ ABORT_SECONDS_MAX = 5
 """How long the transport may take to end a stream whose agent does not read."""
 
 
-SHARED = frozenset({WeightsUpdate, Directory})
+SHARED = frozenset({WeightsUpdate, Directory, GroupMetrics})
 SHARED_COUNT_MAX = 64
 """Messages kept rendered: the rows and the directory of so many regions."""
+BATCHES_COUNT_MAX = 8
+"""Pieces of the log kept rendered: agents that keep up all get the same ones."""
 
 
 class AgentService(AgentServiceServicer):
@@ -88,8 +92,11 @@ class _Shared:
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[ToAgent, pb.SessionResponse]] = {}
+        self._batches: dict[object, pb.SessionResponse] = {}
 
     def render(self, message: ToAgent) -> pb.SessionResponse:
+        if type(message) is Entries:
+            return self._render_entries(message)
         if type(message) not in SHARED:
             return to_agent_to_proto(message)
         # The value is kept with its rendering, so that no other can take its id.
@@ -99,6 +106,18 @@ class _Shared:
                 self._kept.clear()
             found = self._kept[id(message)] = message, to_agent_to_proto(message)
         return found[1]
+
+    def _render_entries(self, message: Entries) -> pb.SessionResponse:
+        """The machine makes a piece of the log for each session anew; the same one is rendered once."""
+        # Store, ends and fingerprints name the piece; the count tells whether any of it was compacted away since.
+        piece = replace(message, entries=()), len(message.entries)
+        found = self._batches.pop(piece, None)
+        if found is None:
+            found = to_agent_to_proto(message)
+        self._batches[piece] = found
+        if len(self._batches) > BATCHES_COUNT_MAX:
+            del self._batches[next(iter(self._batches))]
+        return found
 
 
 class _Stream:

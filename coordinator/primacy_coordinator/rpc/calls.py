@@ -17,7 +17,8 @@ from primacy_coordinator.core.group import Group
 from primacy_coordinator.rpc.fields import Fields, group_name
 from primacy_coordinator.rpc.refusals import shell_error
 from primacy_coordinator.shell.coordinator import Coordinator
-from primacy_coordinator.shell.runner import Runner, ShellError
+from primacy_coordinator.shell.failures import ShellError
+from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.store.api import EventFilter, StoredEvent, StoreError
 
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from primacy_coordinator.rpc.pages import Page
 from primacy_coordinator.rpc.policies import parse_policy
 from primacy_coordinator.rpc.refusals import shell_error
 from primacy_coordinator.rpc.render_election import render_recovery
-from primacy_coordinator.shell.runner import Runner, ShellError
+from primacy_coordinator.shell.failures import ShellError
+from primacy_coordinator.shell.runner import Runner
 
 
 class GroupService(GroupServiceServicer):

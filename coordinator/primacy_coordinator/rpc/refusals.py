@@ -16,7 +16,7 @@ from primacy_wire.errors import (
 from primacy_wire.instant import MILLISECOND_NS
 
 from primacy_coordinator.core.effects import CloseReason, CloseSession, Refusal, RefusalKind
-from primacy_coordinator.shell.runner import CommandRefused, GroupGone, Overloaded, ShellError, StoreTrouble
+from primacy_coordinator.shell.failures import CommandRefused, GroupGone, Overloaded, ShellError, StoreTrouble
 
 REFUSALS: dict[RefusalKind, type[PrimacyError]] = {
     RefusalKind.INVALID: InvalidRequest,

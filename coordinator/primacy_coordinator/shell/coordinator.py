@@ -11,7 +11,8 @@ from primacy_coordinator.core.effects import CloseReason
 from primacy_coordinator.core.events import SetPolicy
 from primacy_coordinator.core.model import Policy
 from primacy_coordinator.shell.brake import Brake
-from primacy_coordinator.shell.runner import GroupGone, Overloaded, Runner, StoreTrouble
+from primacy_coordinator.shell.failures import GroupGone, Overloaded, StoreTrouble
+from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.shell.stalls import Stalls
 from primacy_coordinator.store.api import GroupRow, History, StateStore, StoreError
 

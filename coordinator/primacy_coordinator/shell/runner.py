@@ -33,12 +33,12 @@ from primacy_coordinator.core.effects import (
     Effect,
     Journal,
     Persist,
-    Refusal,
     Reply,
     Send,
     Topic,
 )
 from primacy_coordinator.core.events import (
+    AppendAbandoned,
     BrakeReleased,
     Durable,
     Event,
@@ -52,8 +52,10 @@ from primacy_coordinator.core.events import (
 from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import PolicyRecord
 from primacy_coordinator.shell.brake import Brake
+from primacy_coordinator.shell.failures import GroupGone, Overloaded, StoreTrouble
 from primacy_coordinator.shell.latency import Latency
 from primacy_coordinator.shell.outbox import Outbox
+from primacy_coordinator.shell.requests import Requests
 from primacy_coordinator.shell.sessions import Session, Stream
 from primacy_coordinator.shell.stalls import Stalls
 from primacy_coordinator.store.api import GroupRow, History, StateStore, StoreError
@@ -62,8 +64,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-COMMANDS_COUNT_MAX = 256
-"""Commands of one group that may wait for their reply."""
 TICK_NS_MIN = MILLISECOND_NS
 """The shortest wait for a deadline, so that one in the past cannot spin."""
 BACKOFF_NS_MIN = 250 * MILLISECOND_NS
@@ -71,35 +71,6 @@ BACKOFF_NS_MAX = 5 * SECOND_NS
 JOURNAL_READ_NS_MAX = SECOND_NS
 TROUBLE_READ_NS_MAX = 2 * SECOND_NS
 """How long a reader waits for a store in trouble before it is told so."""
-
-
-class ShellError(Exception):
-    """A machine could not be asked, or said no.
-
-    ShellError
-    +-- CommandRefused   the machine said no
-    +-- Overloaded       too many commands wait already
-    +-- StoreTrouble     the store refuses writes, so nothing new can be decided or shown
-    `-- GroupGone        the group, or the whole coordinator, is closing
-    """
-
-
-class CommandRefused(ShellError):
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-
-
-class Overloaded(ShellError):
-    pass
-
-
-class StoreTrouble(ShellError):
-    pass
-
-
-class GroupGone(ShellError):
-    pass
 
 
 class Runner:
@@ -138,8 +109,9 @@ class Runner:
         self._timer_ns = 0
         self._held = False
         """`TimePassed` waits, for the loop stood still."""
-        self._requests: dict[int, asyncio.Future[object]] = {}
-        self._request = 0
+        self.requests = Requests(row.name)
+        self._refused = False
+        """The newest batch that the store spoke of was refused."""
         self._retire_request = 0
         self._changes = dict.fromkeys(Topic, 0)
         self._watchers: dict[asyncio.Future[None], frozenset[Topic]] = {}
@@ -157,7 +129,9 @@ class Runner:
 
     async def start(self) -> None:
         """Loads the machine and starts it. Raises `StoreError` when the store cannot be read."""
-        loaded = replace(await self._store.load(self.name), journal_sequence=await self._last_sequence())
+        loaded = replace(
+            await self._store.load(self.name), journal_sequence=await self._last_sequence(), refused=self._refused
+        )
         self.policy_stored = any(type(record) is PolicyRecord for record in loaded.records)
         now = read_now()
         self._generation += 1
@@ -201,10 +175,7 @@ class Runner:
             self._timer.cancel()
         if self._reload is not None:
             self._reload.cancel()
-        gone = GroupGone(f"group {self.name!r} is closing")
-        for request in self._requests.values():
-            if not request.done():
-                request.set_exception(gone)
+        self.requests.fail(GroupGone(f"group {self.name!r} is closing"))
         self._wake_readers()
         self._wake_watchers(frozenset(Topic))
         self._wake_journal()
@@ -356,20 +327,17 @@ class Runner:
             self._brake.give_back(self.name)
 
     def _reply(self, reply: Reply) -> None:
-        request = self._requests.get(reply.request)
-        if request is None or request.done():
-            return
         if reply.request == self._retire_request and reply.refusal is None:
+            request = self.requests.waiting(reply.request)
+            if request is None:
+                return
             if self._outbox.submitted > self._outbox.durable:
                 # Something was decided since the machine said yes, perhaps a grant.
                 request.set_exception(Overloaded(f"group {self.name!r} is deciding something; try again"))
                 return
             # Nothing may be granted between this word and the end of the group.
             self.retired = True
-        if reply.refusal is not None:
-            request.set_exception(CommandRefused(reply.refusal))
-        else:
-            request.set_result(reply.value)
+        self.requests.reply(reply.request, reply.value, reply.refusal)
 
     def _submit(self, persist: Persist) -> None:
         if self._writes_held:
@@ -386,8 +354,10 @@ class Runner:
             logger.error(
                 "the store refused a batch; the group is loaded anew", extra={"group": self.name, "error": str(error)}
             )
+            self._refused = True
             self._drop(str(error), 0)
             return
+        self._refused = False
         self.persist_latency.observe(read_now().mono_ns - began_ns)
         self.trouble = ""
         self._backoff_ns = BACKOFF_NS_MIN
@@ -409,9 +379,7 @@ class Runner:
             self._timer.cancel()
             self._timer = None
         self._unsent.clear()
-        for request in self._requests.values():
-            if not request.done():
-                request.set_exception(StoreTrouble(trouble))
+        self.requests.fail(StoreTrouble(trouble))
         if not self._writes_held:
             self._writes_held = True
             self._loop.call_later(self._backoff_ns / SECOND_NS, self._release_writes)
@@ -492,17 +460,20 @@ class Runner:
         Raises `CommandRefused`, `Overloaded`, `StoreTrouble` and `GroupGone`.
         """
         self._check_here()
-        if len(self._requests) >= COMMANDS_COUNT_MAX:
-            raise Overloaded(f"{COMMANDS_COUNT_MAX} commands of group {self.name!r} wait already; try again")
-        self._request += 1
-        number = self._request
-        request: asyncio.Future[object] = self._loop.create_future()
-        self._requests[number] = request
-        try:
+        with self.requests.command() as (number, reply):
             self.post(make(number))
-            return await request
-        finally:
-            del self._requests[number]
+            return await reply
+
+    async def append(self, make: Callable[[int], Event], content_bytes: int) -> object:
+        """The same for an append that brings so many bytes. It may wait long; who goes away meanwhile is let go."""
+        self._check_here()
+        with self.requests.append(content_bytes) as (number, reply):
+            self.post(make(number))
+            try:
+                return await reply
+            except asyncio.CancelledError:
+                self.post(AppendAbandoned(number))
+                raise
 
     async def retire(self, validate_only: bool) -> int:
         """Asks whether the group may go, and returns its last epoch.
@@ -511,7 +482,7 @@ class Runner:
         """
         self._check_here()
         if not validate_only:
-            self._retire_request = self._request + 1
+            self._retire_request = self.requests.next_number
         epoch = await self.command(PrepareDelete)
         assert isinstance(epoch, int)
         return epoch

@@ -5,7 +5,8 @@ answer to the report it just read, in place; anything pushed in between wakes a 
 
 What waits to be written is bounded: of answers, of weights and of directories only the newest counts, so each has one
 slot; everything else is kept in order, and a session that cannot take it is closed, never thinned out. Directories are
-long and nothing hurries for them, so they go last: weights of all sessions need not wait for them.
+long and nothing hurries for them, so they go late: weights of all sessions need not wait for them. What comes in bulk
+(the log, metrics, plans of transfers) goes last, in its own order: no lease waits for it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Protocol
 
+from primacy_wire.log_messages import Entries, GroupMetrics, TransferPlan
 from primacy_wire.messages import Answer, Directory, Hello, ToAgent, WeightsUpdate
 
 from primacy_coordinator.core.effects import CloseReason, CloseSession
 
 WAITING_COUNT_MAX = 256
 """Messages that may wait for one session, not counting those of which only the newest counts."""
+BULK_COUNT_MAX = 2048
+"""The same for what comes in bulk. The machine bounds its bytes: it sends no more than a window before it hears that
+the agent has taken it."""
+BULK = frozenset({Entries, GroupMetrics, TransferPlan})
 
 
 class StreamClosed(Exception):
@@ -42,6 +48,7 @@ class Session:
 
     __slots__ = (
         "_answer",
+        "_bulk",
         "_directory",
         "_inline",
         "_stream",
@@ -64,6 +71,7 @@ class Session:
         self._weights: WeightsUpdate | None = None
         self._directory: Directory | None = None
         self._waiting: deque[ToAgent] = deque()
+        self._bulk: deque[ToAgent] = deque()
         self._writing = False
         self._inline = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,19 +86,28 @@ class Session:
             self._weights = message
         elif type(message) is Directory:
             self._directory = message
-        elif len(self._waiting) < WAITING_COUNT_MAX:
-            self._waiting.append(message)
-        else:
-            self.close(
-                CloseSession(
-                    self.number, CloseReason.DEAF, "TOO_SLOW", f"{WAITING_COUNT_MAX} messages wait for this session"
-                )
-            )
+        elif not self._queue(message):
             return
         if not self._writing and not self._inline:
             # Set before the task runs, so that a burst starts one task.
             self._writing = True
             self._spawn(self._drain())
+
+    def _queue(self, message: ToAgent) -> bool:
+        """Lets the message wait its turn; a session that cannot take it is closed."""
+        bulky = type(message) in BULK
+        queue, count_max = (self._bulk, BULK_COUNT_MAX) if bulky else (self._waiting, WAITING_COUNT_MAX)
+        if len(queue) < count_max:
+            queue.append(message)
+            return True
+        text = f"{count_max} messages wait for this session"
+        self.close(CloseSession(self.number, CloseReason.DEAF, "TOO_SLOW", text))
+        return False
+
+    def _has_more(self) -> bool:
+        """Whether anything waits, bulk left out."""
+        single = self._answer is not None or self._weights is not None or self._directory is not None
+        return single or bool(self._waiting)
 
     def begin_inline(self) -> None:
         """The reading coroutine is about to post this session's own event and will write what comes of it."""
@@ -101,7 +118,11 @@ class Session:
         self._inline = False
         if self._writing:
             return
-        if self._answer is not None or self._waiting or self._weights is not None or self._directory is not None:
+        if self._bulk:
+            # It may take long to write: the stream is read meanwhile.
+            self._writing = True
+            self._spawn(self._drain())
+        elif self._has_more():
             self._writing = True
             await self._drain()
 
@@ -121,6 +142,7 @@ class Session:
     def _forget(self) -> None:
         self._answer = self._weights = self._directory = None
         self._waiting.clear()
+        self._bulk.clear()
 
     async def _drain(self) -> None:
         """Writes until nothing waits. The caller has set `_writing`."""
@@ -138,6 +160,8 @@ class Session:
                 elif (directory := self._directory) is not None:
                     self._directory = None
                     await write(directory)
+                elif self._bulk:
+                    await write(self._bulk.popleft())
                 else:
                     return
         except StreamClosed:

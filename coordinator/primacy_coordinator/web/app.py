@@ -10,7 +10,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from primacy_coordinator.shell.coordinator import Coordinator
-from primacy_coordinator.shell.runner import GroupGone, Runner, StoreTrouble
+from primacy_coordinator.shell.failures import GroupGone, StoreTrouble
+from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.web.metrics import GroupSample, ProcessSample, render_metrics
 
 PAGE = """<!doctype html>

@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from primacy_coordinator.core.effects import CloseReason, CloseSession, Refusal, RefusalKind
 from primacy_coordinator.rpc.refusals import CLOSES, REFUSALS, close_error, shell_error, to_error
-from primacy_coordinator.shell.runner import CommandRefused, ShellError
+from primacy_coordinator.shell.failures import CommandRefused, ShellError
 from primacy_wire.errors import Unavailable
 from primacy_wire.rpc_errors import CODES, to_status
 

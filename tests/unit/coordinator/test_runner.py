@@ -14,13 +14,8 @@ from primacy_coordinator.core.effects import CloseReason, RefusalKind, Topic
 from primacy_coordinator.core.events import Event, RegisterRegion
 from primacy_coordinator.core.model import RegionSettings, RegionStatus
 from primacy_coordinator.core.views import RegionView
-from primacy_coordinator.shell.runner import (
-    COMMANDS_COUNT_MAX,
-    CommandRefused,
-    GroupGone,
-    Overloaded,
-    StoreTrouble,
-)
+from primacy_coordinator.shell.failures import CommandRefused, GroupGone, Overloaded, StoreTrouble
+from primacy_coordinator.shell.requests import COMMANDS_COUNT_MAX
 from primacy_coordinator.store.api import EventFilter
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Answer, Offer, Welcome

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from primacy_coordinator.core.effects import CloseReason, CloseSession
-from primacy_coordinator.shell.sessions import WAITING_COUNT_MAX, Session, StreamClosed
+from primacy_coordinator.shell.sessions import BULK_COUNT_MAX, WAITING_COUNT_MAX, Session, StreamClosed
+from primacy_wire.log_messages import Entries, GroupMetrics
 from primacy_wire.messages import (
     PROTOCOL_VERSION,
     Answer,
@@ -33,6 +34,10 @@ def weights(version: int) -> WeightsUpdate:
 
 def directory(version: int) -> Directory:
     return Directory(Membership(version, ()), (), ())
+
+
+def entries(after: int) -> Entries:
+    return Entries("store", after, 0, after + 1, 0, (), after + 1)
 
 
 def thaw(number: int) -> Thaw:
@@ -75,6 +80,53 @@ async def test_a_session_that_cannot_take_it_is_closed_not_thinned_out() -> None
     await settle()
     assert stream.aborted is not None
     assert stream.aborted.reason is CloseReason.DEAF
+
+
+async def test_bulk_goes_last_and_in_order() -> None:
+    stream = ListStream()
+    session = Session(1, HELLO, stream)
+    stream.gate.clear()
+    session.put(entries(0))
+    await settle()  # The first is with the transport now.
+    session.put(entries(1))
+    session.put(GroupMetrics(()))
+    session.put(entries(2))
+    session.put(directory(1))
+    session.put(answer(1))
+    session.put(thaw(1))
+    stream.gate.set()
+    await settle()
+    expected: list[ToAgent] = [entries(0), thaw(1), answer(1), directory(1), entries(1), GroupMetrics(()), entries(2)]
+    assert stream.written == expected
+
+
+async def test_the_stream_is_read_while_bulk_is_written() -> None:
+    stream = ListStream()
+    session = Session(1, HELLO, stream)
+    stream.gate.clear()
+    session.begin_inline()
+    session.put(entries(0))
+    session.put(answer(1))
+    async with asyncio.timeout(5):
+        await session.end_inline()  # Though the transport takes nothing.
+    assert stream.written == []
+    stream.gate.set()
+    await settle()
+    assert stream.written == [answer(1), entries(0)]
+
+
+async def test_much_of_the_log_may_wait_but_not_without_end() -> None:
+    stream = ListStream()
+    session = Session(1, HELLO, stream)
+    stream.gate.clear()
+    session.put(thaw(0))
+    await settle()
+    for number in range(BULK_COUNT_MAX):
+        session.put(entries(number))
+    session.put(thaw(1))
+    assert not session.closed
+    session.put(entries(-1))
+    assert session.closed
 
 
 async def test_pushes_and_inline_answers_do_not_interleave() -> None:
