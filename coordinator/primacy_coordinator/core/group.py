@@ -100,7 +100,9 @@ class Group:
             case SessionClosed(number):
                 registry.close_session(state, turn, number)
             case TimePassed():
-                turn.unsettled = True
+                streaming.on_wake(state, turn)
+                state.wake_ns = state.settle_ns
+                turn.unsettled = now.mono_ns >= state.settle_ns
             case Durable(batch):
                 state.batch_durable = max(state.batch_durable, batch)
                 authority.on_durable(state, turn, batch)
@@ -170,9 +172,10 @@ class Group:
         compaction.on_time(state, turn)
         weighing.refresh(state, turn)
         registry.refresh_directory(state, turn)
-        state.wake_ns = self._wake_ns(turn.now.mono_ns)
+        state.settle_ns = self._settle_ns(turn.now.mono_ns)
+        state.wake_ns = min([state.settle_ns, *streaming.deadlines(state)])
 
-    def _wake_ns(self, now_ns: int) -> int:
+    def _settle_ns(self, now_ns: int) -> int:
         state = self._state
         found = [now_ns + state.policy.report_interval_ns]
         found += [region.recheck_ns for region in state.regions.values()]
@@ -183,7 +186,6 @@ class Group:
         found += draining.deadlines(state, now_ns)
         found += selfdoubt.deadlines(state)
         found += weighing.deadlines(state)
-        found += streaming.deadlines(state)
         found += heartbeat.deadlines(state)
         if state.doubt is not None:
             found.append(lineage.end_ns(state, state.doubt))

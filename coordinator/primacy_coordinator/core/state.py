@@ -266,6 +266,9 @@ class State:
     directory_dirty: bool = False
     directory_due_ns: int = 0
     wake_ns: int = 0
+    """When `TimePassed` is due."""
+    settle_ns: int = 0
+    """When everything that time may move is looked at again."""
     gather_ns: int = 0
     """When regions are next judged together, about which many may have spoken at once."""
     names: Membership = Membership()

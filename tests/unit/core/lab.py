@@ -57,6 +57,8 @@ class Lab:
         self.requests = 0
         self.incarnations = 0
         self.hold_disk = False
+        self.refused_before = False
+        """The store refused a batch of the machine before the next one."""
         self.brake_asked = False
         self.brake_said: list[str] = []
         self.brake_held = False
@@ -83,6 +85,7 @@ class Lab:
             len(self.runs),
             tuple(self.records.values()),
             self.journal[-1].sequence if self.journal else 0,
+            self.refused_before,
         )
         self.group = Group("default", loaded, self.now)
         for node in self.nodes.values():

@@ -52,6 +52,7 @@ def on_durable(state: State, turn: Turn, batch: int) -> None:
     before = ledger.durable_head
     while ledger.writing and ledger.writing[0][0] <= batch:
         ledger.durable_head = ledger.writing.pop(0)[1]
+    ledger.quiet = False  # The store takes what it is given.
     if ledger.durable_head == before:
         return
     now_ns = turn.now.mono_ns
@@ -59,12 +60,17 @@ def on_durable(state: State, turn: Turn, batch: int) -> None:
         feed_all(state, turn)
     elif ledger.feed_due_ns is None:
         ledger.feed_due_ns = ledger.fed_ns + FEED_GAP_NS
+        state.wake_ns = min(state.wake_ns, ledger.feed_due_ns)
+
+
+def on_wake(state: State, turn: Turn) -> None:
+    """Feed what waits: often, so nothing else is looked at."""
+    if state.log.feed_due_ns is not None and turn.now.mono_ns >= state.log.feed_due_ns:
+        feed_all(state, turn)
 
 
 def on_time(state: State, turn: Turn) -> None:
-    """Feed what waits, and send again what seems lost."""
-    if state.log.feed_due_ns is not None and turn.now.mono_ns >= state.log.feed_due_ns:
-        feed_all(state, turn)
+    """Send again what seems lost."""
     lost_ns = LOST_INTERVALS * state.policy.report_interval_ns
     for session in state.sessions.values():
         peer = session.log
