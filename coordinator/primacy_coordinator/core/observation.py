@@ -83,7 +83,7 @@ def look_soon(state: State, region: Region, turn: Turn) -> None:
     if state.gather_ns <= now_ns:
         state.gather_ns = now_ns + GATHERED_NS
     region.recheck_ns = min(region.recheck_ns, state.gather_ns)
-    state.wake_ns = min(state.wake_ns, region.recheck_ns)
+    state.settle_by(region.recheck_ns)
 
 
 def _judge(state: State, turn: Turn, region: Region, votes: Iterable[Vote]) -> None:

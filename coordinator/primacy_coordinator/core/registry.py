@@ -308,7 +308,7 @@ def _renew_membership(state: State, turn: Turn) -> None:
     turn.write(state.membership)
     name_members(state)
     state.directory_dirty = True
-    state.wake_ns = min(state.wake_ns, max(state.directory_due_ns, turn.now.mono_ns + 1))
+    state.settle_by(max(state.directory_due_ns, turn.now.mono_ns + 1))
 
 
 def name_members(state: State) -> None:

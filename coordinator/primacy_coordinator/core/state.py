@@ -297,6 +297,11 @@ class State:
     def policy(self) -> Policy:
         return self.policy_record.policy
 
+    def settle_by(self, at_ns: int) -> None:
+        """Something is to be looked at no later."""
+        self.settle_ns = min(self.settle_ns, at_ns)
+        self.wake_ns = min(self.wake_ns, at_ns)
+
     def wall(self, now_ns: int) -> int:
         """The wall clock at an instant of this machine's; steps of the real one are taken over in `calendar` alone."""
         return now_ns + self.wall_offset_ns
