@@ -16,7 +16,7 @@ back, `weighing` weights.
 from __future__ import annotations
 
 from primacy_wire.instant import MILLISECOND_NS, Now
-from primacy_wire.log_messages import Progress
+from primacy_wire.log_messages import EntryKind, Progress
 from primacy_wire.messages import Accept, Frozen, HookRan, Refuse, Released, ReleaseRefused, Report
 
 from primacy_coordinator.core import (
@@ -52,13 +52,17 @@ from primacy_coordinator.core.events import (
 )
 from primacy_coordinator.core.loading import load
 from primacy_coordinator.core.log import compaction, durability, heartbeat, streaming
+from primacy_coordinator.core.log import readings as log_readings
+from primacy_coordinator.core.log_model import ConflictRecord, ConflictState
 from primacy_coordinator.core.model import FailoverRecord, Loaded, PolicyRecord
 from primacy_coordinator.core.state import Session
 from primacy_coordinator.core.turn import Turn
 from primacy_coordinator.core.views import (
+    EntriesView,
     ExplanationView,
     GroupView,
     LeaseView,
+    LogView,
     RecoveryPlan,
     RegionView,
     RouteTotal,
@@ -231,3 +235,22 @@ class Group:
 
     def failover(self, failover_id: str) -> FailoverRecord | None:
         return self._state.failovers.get(failover_id)
+
+    def log_view(self, now: Now) -> LogView:
+        return log_readings.log_view(self._state, now)
+
+    def entries_before(
+        self, before: int, count: int, bytes_max: int, kind: EntryKind | None = None, key: str = ""
+    ) -> EntriesView:
+        return log_readings.entries_before(self._state, before, count, bytes_max, kind, key)
+
+    def entries_beyond(self, after: int, count: int, bytes_max: int, key: str = "") -> EntriesView:
+        return log_readings.entries_beyond(self._state, after, count, bytes_max, key)
+
+    def conflicts_before(
+        self, before: int, count: int, bytes_max: int, wanted: ConflictState | None = None, key: str = ""
+    ) -> tuple[tuple[ConflictRecord, ...], bool]:
+        return log_readings.conflicts_before(self._state, before, count, bytes_max, wanted, key)
+
+    def conflict(self, conflict_id: str) -> ConflictRecord | None:
+        return self._state.log.conflicts.get(conflict_id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
+from primacy_wire.log_messages import Entry, ParkedNote
 from primacy_wire.messages import Lag, Load, Phase, RouteCount, ServiceState
 
 from primacy_coordinator.core.model import (
@@ -238,3 +240,62 @@ class Retried:
 
     regions: tuple[str, ...]
     entries: int
+
+
+class Safety(IntEnum):
+    """How safe the content of an entry is. Numbers are those of `primacy.v1.EntrySafety`."""
+
+    SAFE = 1
+    """At least two regions have it."""
+    AT_RISK = 2
+    """One region has it."""
+    UNAVAILABLE = 3
+    """No region that is heard has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionLogView:
+    """How far one region has come in the log."""
+
+    region: str
+    heard: bool
+    """An agent of it that follows this log is heard; else nothing below is known."""
+    settled: int = 0
+    lag: Lag = Lag()
+    parked: tuple[tuple[str, ParkedNote], ...] = ()
+    """(agent, what it put aside)."""
+    missing_models: tuple[str, ...] = ()
+    """Required models whose current version no agent of it has applied."""
+    uplink: int = 0
+    """Bytes per second that its agents could send lately; 0: not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """The replication log at one instant."""
+
+    head: int
+    head_wall_ns: int
+    """When the newest entry was sequenced; 0: the log is empty."""
+    first: int
+    """The oldest number from which on the log is whole; 0: it is empty."""
+    regions: tuple[RegionLogView, ...]
+    """Every registered region, sorted by name."""
+    at_risk: tuple[tuple[Entry, Safety], ...]
+    """Current versions that fewer than two regions have, the oldest first; only so many."""
+    at_risk_count: int
+    """How many there are."""
+    open_conflicts: int
+    stalled_ns: int
+    """How long the active region has written nothing; -1: the log is not stalled."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesView:
+    """Some entries of the log."""
+
+    entries: tuple[tuple[Entry, Safety | None], ...]
+    """(entry, how safe its content is; None: it has none)."""
+    more: bool
+    """There are more in the same direction."""
+    head: int
