@@ -18,12 +18,14 @@ from primacy_coordinator.core import pricing
 from primacy_coordinator.core.model import CandidateResult, ElectionStrategy, Limits, Price, RegionStatus
 
 PENALTIES = {
-    "DOWN": 4096,
-    "UNKNOWN": 2048,
-    "JOINING": 1024,
-    "CORDONED": 512,
-    "DRAINED": 256,
-    "LAG": 128,
+    "DOWN": 16384,
+    "UNKNOWN": 8192,
+    "JOINING": 4096,
+    "CORDONED": 2048,
+    "DRAINED": 1024,
+    "MODEL_MISSING": 512,
+    "LAG": 256,
+    "PARKED": 128,
     "SUSPECT": 64,
     "HOLD_DOWN": 32,
     "DAMPED": 16,
@@ -34,7 +36,7 @@ PENALTIES = {
 }
 """How far back a rule puts a candidate that competes all the same; each weighs more than all below it together. Passing
 a rule lets a candidate in, no more."""
-HARD = frozenset({"DOWN", "UNKNOWN", "JOINING", "CORDONED", "DRAINED", "LAG"})
+HARD = frozenset({"DOWN", "UNKNOWN", "JOINING", "CORDONED", "DRAINED", "MODEL_MISSING", "LAG"})
 """Rules that always refuse, unless an operator passes them by name."""
 SOFT = frozenset(PENALTIES) - HARD
 """Rules that refuse only while a region serves."""

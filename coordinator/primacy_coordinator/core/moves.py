@@ -26,6 +26,7 @@ from primacy_coordinator.core import approval, authority, brake, calendar, dampi
 from primacy_coordinator.core.effects import Severity
 from primacy_coordinator.core.election import ElectionInput, Ranking, rank
 from primacy_coordinator.core.events import MoveActive
+from primacy_coordinator.core.log import progress
 from primacy_coordinator.core.model import (
     DONE_STATES,
     FailoverKind,
@@ -189,11 +190,25 @@ def _advance_freeze(state: State, turn: Turn, move: Move) -> None:
     if not best.winner:
         steps.thaw(state, turn, move, "no region can take over any more")
     elif now_ns >= move.deadline_ns:
-        steps.thaw(state, turn, move, "not every agent of the active region could be frozen in time")
-    elif not _unfrozen(state, move, now_ns):
+        steps.thaw(state, turn, move, _what_lasted(state, move, best.winner, now_ns))
+    elif _unfrozen(state, move, now_ns):
+        pass
+    elif not progress.is_caught_up(state, best.winner):
+        if not move.catching_up:
+            move.catching_up = True
+            note = f"{best.winner} applies the rest of the log"
+            steps.enter(state, turn, move, FailoverState.FREEZING, "catch up", note)
+    else:
         steps.enter(state, turn, move, FailoverState.RELEASING, "release")
         authority.decide_release(state, turn, move.record.id, move.freeze_id)
         move.freeze_id = ""
+
+
+def _what_lasted(state: State, move: Move, winner: str, now_ns: int) -> str:
+    if _unfrozen(state, move, now_ns):
+        return "not every agent of the active region could be frozen in time"
+    lag = progress.lag_of(state, winner, now_ns)
+    return f"{winner} did not apply the last {lag.entries if lag is not None else 0} entries of the log in time"
 
 
 def _unfrozen(state: State, move: Move, now_ns: int) -> list[Life]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from primacy_coordinator.core import authority, damping, observation, overrides
 from primacy_coordinator.core.election import CandidateInput, ElectionInput, Ranking, rank
+from primacy_coordinator.core.log import progress
 from primacy_coordinator.core.model import RegionStatus
 from primacy_coordinator.core.state import Region, State
 
@@ -55,8 +56,12 @@ def _candidate(
         availability=region.availability,
         rtts=tuple((client, rtt_ns) for client, target, rtt_ns in rtts if target == name),
         unanswered=region.unanswered,
-        lag=observation.lag_of(region),
-        against=(*overrides.against(state, name), *damping.against(state, region, now_ns)),
+        lag=progress.worse(observation.lag_of(region), progress.lag_of(state, name, now_ns)),
+        against=(
+            *overrides.against(state, name),
+            *damping.against(state, region, now_ns),
+            *progress.against(state, name),
+        ),
     )
 
 

@@ -147,6 +147,8 @@ class Move:
     phase_began_ns: int
     freeze_id: str = ""
     freeze_sent: bool = False
+    catching_up: bool = False
+    """Writes are stopped, and the next region applies what is left of the log."""
     frozen: set[Life] = field(default_factory=set)
     deadline_ns: int = 0
     """While freezing: when it is given up."""

@@ -39,8 +39,8 @@ def cordon(lab: Lab, name: str) -> None:
 
 
 def test_the_names_are_those_that_programs_rely_on() -> None:
-    assert set(HARD) == {"CORDONED", "DRAINED", "LAG", "DOWN", "JOINING", "UNKNOWN"}
-    assert set(SOFT) == {"DAMPED", "HOLD_DOWN", "COOL_DOWN", "CAPACITY", "DEGRADED", "SUSPECT", "RECOVERING"}
+    assert set(HARD) == {"CORDONED", "DRAINED", "LAG", "MODEL_MISSING", "DOWN", "JOINING", "UNKNOWN"}
+    assert set(SOFT) == {"PARKED", "DAMPED", "HOLD_DOWN", "COOL_DOWN", "CAPACITY", "DEGRADED", "SUSPECT", "RECOVERING"}
     assert {"MIN_UNDRAINED", "NO_TARGET", "LIVE_SESSIONS"} == RULES - HARD - SOFT
 
 

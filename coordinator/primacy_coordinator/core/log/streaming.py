@@ -44,6 +44,7 @@ def on_progress(state: State, turn: Turn, session: Session, message: Progress) -
     durability.on_progress(state, turn, session)
     if before is None or before != message:
         turn.changed(Topic.LOG)
+        turn.unsettled = turn.unsettled or state.move is not None
 
 
 def on_durable(state: State, turn: Turn, batch: int) -> None:

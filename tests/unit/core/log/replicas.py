@@ -37,6 +37,8 @@ class Replica:
     parked: dict[int, ParkedNote] = field(default_factory=dict)
     stuck_at: int | None = None
     """It applies nothing beyond."""
+    models: dict[str, int] = field(default_factory=dict)
+    """name -> sequence of the version that it says it has applied."""
     retried: list[int] = field(default_factory=list)
     building: tuple[int, dict[tuple[EntryKind, str], Entry]] | None = None
     """A snapshot that is coming: (its position, what it has)."""
@@ -95,7 +97,13 @@ class Replica:
         received, chain = (self.received, self.chain) if self.building is None else (self.building[0], 0)
         settled = self.received if self.stuck_at is None else min(self.stuck_at, self.received)
         return Progress(
-            incarnation, self.store_id, received, chain, settled, tuple(self.parked[key] for key in sorted(self.parked))
+            incarnation,
+            self.store_id,
+            received,
+            chain,
+            settled,
+            tuple(self.parked[key] for key in sorted(self.parked)),
+            models=tuple(sorted(self.models.items())),
         )
 
     def value(self) -> dict[str, bytes]:
