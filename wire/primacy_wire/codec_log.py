@@ -93,6 +93,7 @@ def entries_to_proto(entries: Entries) -> pb.Entries:
         head=entries.head,
         snapshot=entries.snapshot,
         snapshot_upto=entries.snapshot_upto,
+        diverged=entries.diverged,
     )
 
 
@@ -124,6 +125,7 @@ def entries_from_proto(proto: pb.Entries) -> Entries:
         proto.head,
         proto.snapshot,
         proto.snapshot_upto,
+        proto.diverged,
     )
 
 

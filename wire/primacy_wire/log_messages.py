@@ -131,6 +131,8 @@ class Entries:
     snapshot: bool = False
     """The current version of each key up to `snapshot_upto`, in order of their numbers."""
     snapshot_upto: int = 0
+    diverged: bool = False
+    """The agent's log went another way: what it has and the snapshot lacks is not in this log."""
 
 
 @dataclass(frozen=True, slots=True)

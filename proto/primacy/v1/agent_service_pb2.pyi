@@ -212,6 +212,7 @@ class Entries(message.Message):
     SNAPSHOT_FIELD_NUMBER: builtins.int
     SNAPSHOT_UPTO_FIELD_NUMBER: builtins.int
     HEAD_FIELD_NUMBER: builtins.int
+    DIVERGED_FIELD_NUMBER: builtins.int
     store_id: builtins.str
     """The store that the log belongs to."""
     after: builtins.int
@@ -230,6 +231,8 @@ class Entries(message.Message):
     """The number with which the snapshot ends; its last part has the same `upto`."""
     head: builtins.int
     """Number of the newest durable entry."""
+    diverged: builtins.bool
+    """The snapshot is for a log that went another way: what the agent has and the snapshot lacks is not in this log."""
     @builtins.property
     def entries(self) -> containers.RepeatedCompositeFieldContainer[replication_pb2.Entry]:
         """The entries, the oldest first."""
@@ -246,10 +249,11 @@ class Entries(message.Message):
         snapshot: builtins.bool = ...,
         snapshot_upto: builtins.int = ...,
         head: builtins.int = ...,
+        diverged: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["after", b"after", "after_chain", b"after_chain", "entries", b"entries", "head", b"head", "snapshot", b"snapshot", "snapshot_upto", b"snapshot_upto", "store_id", b"store_id", "upto", b"upto", "upto_chain", b"upto_chain"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["after", b"after", "after_chain", b"after_chain", "diverged", b"diverged", "entries", b"entries", "head", b"head", "snapshot", b"snapshot", "snapshot_upto", b"snapshot_upto", "store_id", b"store_id", "upto", b"upto", "upto_chain", b"upto_chain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

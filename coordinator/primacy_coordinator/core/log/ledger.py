@@ -33,6 +33,8 @@ class LogPeer:
     snapshot_upto: int = 0
     """A snapshot is under way, and ends here; 0: none."""
     snapshot_chain: int = 0
+    diverged: bool = False
+    """The agent's log was no part of this one when the snapshot began."""
     parts: set[int] = field(default_factory=set)
     """Ends of the parts of it that were sent."""
     plans: dict[int, int] = field(default_factory=dict)

@@ -108,6 +108,7 @@ def feed(state: State, turn: Turn, session: Session) -> None:
     if peer.snapshot_upto:
         if (progress.received, progress.chain) == (peer.snapshot_upto, peer.snapshot_chain):
             peer.snapshot_upto = 0
+            peer.diverged = False
             peer.parts.clear()
             peer.sent = progress.received
         else:
@@ -165,6 +166,7 @@ def _begin_snapshot(state: State, turn: Turn, session: Session) -> None:
     peer.sent, peer.moved_ns = 0, turn.now.mono_ns
     peer.parts.clear()
     assert peer.progress is not None
+    peer.diverged = peer.diverged or _is_diverged(state, peer.progress)
     turn.journal(
         "snapshot-sent",
         f"{session.key} gets the current version of everything: its log ends at {peer.progress.received}, and is not "
@@ -172,6 +174,13 @@ def _begin_snapshot(state: State, turn: Turn, session: Session) -> None:
         region=session.region,
     )
     _go_on_with_snapshot(state, turn, session, None)
+
+
+def _is_diverged(state: State, progress: Progress) -> bool:
+    """Whether an agent's log is no part of this one, as far as can be told: below the floor nothing can."""
+    if progress.store_id != state.store_id:
+        return bool(progress.store_id)
+    return progress.received >= state.log.floor
 
 
 def _go_on_with_snapshot(state: State, turn: Turn, session: Session, progress: Progress | None) -> None:
@@ -207,6 +216,7 @@ def _go_on_with_snapshot(state: State, turn: Turn, session: Session, progress: P
             state.log.durable_head,
             snapshot=True,
             snapshot_upto=peer.snapshot_upto,
+            diverged=peer.diverged,
         )
         turn.send(session.number, part)
         peer.parts.add(upto)
