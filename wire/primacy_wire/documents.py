@@ -50,7 +50,19 @@ def read(content: bytes, form: str, name: str = "document") -> Any:
     else:
         raise BadDocument(f"{name} has the format {form!r}; json or yaml is expected")
     _check(value, name)
+    if "\\u" in text:
+        _check_escapes(value, name)
     return value
+
+
+def _check_escapes(value: Any, name: str) -> None:
+    """Raises BadDocument for half a surrogate pair: it could not be written again."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadDocument(
+            f"{name} has an escape that is half a character: \\u{ord(error.object[error.start]):04x}"
+        ) from None
 
 
 def write(value: Any, form: str) -> bytes:
@@ -88,12 +100,21 @@ def _read_json(text: str, name: str) -> Any:
         raise BadDocument(f"{name}:{error.lineno}: {error.msg}, at column {error.colno}") from error
     except RecursionError:
         raise BadDocument(f"{name} is nested deeper than {DEPTH_MAX} levels") from None
+    except BadDocument:
+        raise
+    except ValueError:
+        raise BadDocument(f"{name} has a number that does not fit into 64 bits") from None
 
 
 def _read_yaml(text: str, name: str) -> Any:
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             place = f"{name}:{event.start_mark.line + 1}" if event.start_mark else name
+            # What is too deep must not get as far as a tree: making one ends the whole process.
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_MAX:
+                raise BadDocument(f"{place}: nested deeper than {DEPTH_MAX} levels")
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise BadDocument(f"{place}: anchors and aliases are not taken")
             if getattr(event, "tag", None):
@@ -107,8 +128,10 @@ def _read_yaml(text: str, name: str) -> Any:
         raise BadDocument(f"{place}: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise BadDocument(f"{name} cannot be read: {error}") from error
-    except RecursionError:
-        raise BadDocument(f"{name} is nested deeper than {DEPTH_MAX} levels") from None
+    except BadDocument:
+        raise
+    except ValueError:
+        raise BadDocument(f"{name} has a number that does not fit into 64 bits") from None
 
 
 def _check(value: Any, name: str) -> None:
@@ -120,7 +143,7 @@ def _check(value: Any, name: str) -> None:
             if isinstance(one, float) and not math.isfinite(one):
                 raise BadDocument(f"{name}: {one} cannot be written as JSON")
             if isinstance(one, int) and not -(1 << 63) <= one < 1 << 64:
-                raise BadDocument(f"{name}: {str(one)[:40]} does not fit into 64 bits")
+                raise BadDocument(f"{name}: {one:#x}"[:80] + " does not fit into 64 bits")
             deeper += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
         if not deeper:
             return
