@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from primacy_wire.instant import Now
-from primacy_wire.log_messages import Entry, EntryKind, ParkedNote, Progress
+from primacy_wire.log_messages import Entry, EntryKind
 from primacy_wire.messages import Lag
 
-from primacy_coordinator.core.log import durability
+from primacy_coordinator.core.log import durability, progress
 from primacy_coordinator.core.log.ledger import Ledger, conflict_number
 from primacy_coordinator.core.log_model import ConflictRecord, ConflictState
 from primacy_coordinator.core.state import Session, State
@@ -44,44 +44,20 @@ def _first_whole(ledger: Ledger) -> int:
 
 
 def region_log(state: State, name: str, now_ns: int) -> RegionLogView:
-    """How far a region has come: as far as that agent of it, of those that are heard, which is farthest."""
-    heard = [session for session in durability.following(state) if session.region == name]
-    found = [session.log.progress for session in heard if session.log.progress is not None]
-    parked = tuple((session.key, note) for session in heard for note in _parked(session))
-    if not found:
+    """How far a region has come, as `progress` tells it."""
+    said = progress.of_region(state, name)
+    best = progress.best_of(state, name)
+    if best is None:
         return RegionLogView(name, heard=False)
-    best = max(found, key=lambda progress: (progress.settled, -len(progress.parked)))
-    models = {model for progress in found for model in progress.models}
     return RegionLogView(
         name,
         heard=True,
         settled=best.settled,
-        lag=lag_of(state.log, best, now_ns),
-        parked=parked,
-        missing_models=tuple(
-            model
-            for model in state.policy.required_models
-            if (current := state.log.current.get((EntryKind.MODEL, model))) is not None
-            and not current.removed
-            and (model, current.sequence) not in models
-        ),
-        uplink=sum(progress.uplink for progress in found),
+        lag=progress.lag_of(state, name, now_ns) or Lag(0, 0, 0),
+        parked=tuple((agent, note) for agent, one in said for note in one.parked),
+        missing_models=progress.missing_models(state, name),
+        uplink=sum(one.uplink for _, one in said),
     )
-
-
-def lag_of(ledger: Ledger, progress: Progress, now_ns: int) -> Lag:
-    """What an agent has not applied: entries behind the last that it settled, and those that it has parked."""
-    parked = [ledger.records[note.sequence] for note in progress.parked if note.sequence in ledger.records]
-    oldest = min([progress.settled + 1, *(record.entry.sequence for record in parked)])
-    return Lag(
-        age_ns=ledger.age_beyond(oldest - 1, now_ns),
-        entries=ledger.count_beyond(progress.settled) + len(parked),
-        bytes=ledger.bytes_beyond(progress.settled) + sum(record.entry.size for record in parked),
-    )
-
-
-def _parked(session: Session) -> tuple[ParkedNote, ...]:
-    return session.log.progress.parked if session.log.progress is not None else ()
 
 
 # ---- entries
