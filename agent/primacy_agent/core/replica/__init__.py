@@ -1,0 +1,1 @@
+"""An agent's copy of the log: what to take, fetch, apply, park and say."""
