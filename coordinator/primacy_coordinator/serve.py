@@ -18,6 +18,7 @@ from primacy.v1 import election_service_pb2_grpc as election_grpc
 from primacy.v1 import group_service_pb2_grpc as group_grpc
 from primacy.v1 import policy_service_pb2_grpc as policy_grpc
 from primacy.v1 import region_service_pb2_grpc as region_grpc
+from primacy.v1 import replication_service_pb2_grpc as replication_grpc
 from primacy.v1 import routing_service_pb2_grpc as routing_grpc
 from primacy.v1 import status_service_pb2_grpc as status_grpc
 from primacy_wire import json_log
@@ -36,6 +37,7 @@ from primacy_coordinator.rpc.fields import Fields
 from primacy_coordinator.rpc.groups import GroupService
 from primacy_coordinator.rpc.policies import PolicyService, parse_policy
 from primacy_coordinator.rpc.regions import RegionService
+from primacy_coordinator.rpc.replication import ReplicationService
 from primacy_coordinator.rpc.routes import RoutingService
 from primacy_coordinator.rpc.status import StatusService
 from primacy_coordinator.shell.coordinator import Coordinator
@@ -49,7 +51,8 @@ from primacy_coordinator.web.server import WebServer, bind_http
 logger = logging.getLogger(__name__)
 
 SERVICES = tuple(
-    f"primacy.v1.{name}Service" for name in ("Agent", "Election", "Group", "Policy", "Region", "Routing", "Status")
+    f"primacy.v1.{name}Service"
+    for name in ("Agent", "Election", "Group", "Policy", "Region", "Replication", "Routing", "Status")
 )
 STORE_FILE = "store.db"
 JOURNAL_FILE = "journal.db"
@@ -158,6 +161,7 @@ def _add_services(server: grpc.aio.Server, coordinator: Coordinator, build: str)
     group_grpc.add_GroupServiceServicer_to_server(GroupService(calls), server)
     policy_grpc.add_PolicyServiceServicer_to_server(PolicyService(calls), server)
     region_grpc.add_RegionServiceServicer_to_server(RegionService(calls), server)
+    replication_grpc.add_ReplicationServiceServicer_to_server(ReplicationService(calls), server)
     routing_grpc.add_RoutingServiceServicer_to_server(RoutingService(calls, random.Random()), server)
     status_grpc.add_StatusServiceServicer_to_server(StatusService(calls, build), server)
 

@@ -236,6 +236,11 @@ class Group:
     def failover(self, failover_id: str) -> FailoverRecord | None:
         return self._state.failovers.get(failover_id)
 
+    @property
+    def head(self) -> int:
+        """Number of the newest entry of the log."""
+        return self._state.log.head
+
     def log_view(self, now: Now) -> LogView:
         return log_readings.log_view(self._state, now)
 

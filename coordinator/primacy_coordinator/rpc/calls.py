@@ -59,6 +59,13 @@ class Calls:
         except ShellError as error:
             raise shell_error(error) from error
 
+    async def append(self, group: str, make: Callable[[int], Event], content_bytes: int) -> object:
+        """The same for an append of so many bytes, which may wait long and has room of its own."""
+        try:
+            return await self.runner(group).append(make, content_bytes)
+        except ShellError as error:
+            raise shell_error(error) from error
+
     async def watch(
         self, group: str, topics: frozenset[Topic], take: Callable[[Group, Now], T]
     ) -> AsyncGenerator[T, None]:

@@ -35,6 +35,15 @@ class Page:
                     "pageToken", "TOKEN_INVALID", "must be a `nextPageToken` of this list, asked for in the same way"
                 )
 
+    def number(self, fields: Fields) -> int:
+        """The key of the last item of the page before, for lists whose keys are numbers; 0: from the beginning."""
+        if self.after is None:
+            return 0
+        found = int(self.after) if self.after.isascii() and self.after.isdigit() and len(self.after) < 20 else 0
+        if not 0 < found < 1 << 63:
+            fields.add("pageToken", "TOKEN_INVALID", "must be a `nextPageToken` of this list")
+        return found
+
     def token(self, key: str) -> str:
         """The token of the page that follows the item with this key."""
         raw = json.dumps([self._digest, key], separators=(",", ":")).encode()

@@ -95,11 +95,7 @@ class StatusService(StatusServiceServicer):
             fields.add("kinds", "TOO_MANY", f"must be at most {KINDS_COUNT_MAX} kinds")
         query = ("events", group_name(request.group), region, failover_id, str(severity), *kinds)
         page = Page(fields, request.page_size, request.page_token, *query)
-        before = 0
-        if page.after is not None:
-            before = int(page.after) if page.after.isascii() and page.after.isdigit() else 0
-            if not 0 < before < 1 << 63:
-                fields.add("pageToken", "TOKEN_INVALID", "must be a `nextPageToken` of this list")
+        before = page.number(fields)
         fields.check()
         wanted = EventFilter(
             group=group_name(request.group),

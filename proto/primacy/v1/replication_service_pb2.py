@@ -27,15 +27,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from primacy.v1 import replication_pb2 as primacy_dot_v1_dot_replication__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$primacy/v1/replication_service.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprimacy/v1/replication.proto\"\x94\x01\n\rAppendRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12 \n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x11.primacy.v1.Entry\x12*\n\ndurability\x18\x03 \x01(\x0e\x32\x16.primacy.v1.Durability\x12\x17\n\nif_version\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"\xb9\x01\n\x0e\x41ppendResponse\x12\x15\n\x08sequence\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.primacy.v1.AppendOutcome\x12\x13\n\x0b\x63onflict_id\x18\x04 \x01(\t\x12\x14\n\x07\x61t_risk\x18\x05 \x01(\x08H\x02\x88\x01\x01\x42\x0b\n\t_sequenceB\n\n\x08_versionB\n\n\x08_at_risk\",\n\x1bGetReplicationStatusRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xfb\x02\n\x1cGetReplicationStatusResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04head\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12-\n\thead_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05\x66irst\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12.\n\x07regions\x18\x05 \x03(\x0b\x32\x1d.primacy.v1.RegionReplication\x12\"\n\x07\x61t_risk\x18\x06 \x03(\x0b\x32\x11.primacy.v1.Entry\x12\x1b\n\x0eopen_conflicts\x18\x07 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07stalled\x18\x08 \x01(\x08H\x04\x88\x01\x01\x12.\n\x0bstalled_for\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_groupB\x07\n\x05_headB\x08\n\x06_firstB\x11\n\x0f_open_conflictsB\n\n\x08_stalled\"\x92\x01\n\x12ListEntriesRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\t\x12#\n\x04kind\x18\x05 \x01(\x0e\x32\x15.primacy.v1.EntryKind\x12\x14\n\x0cwith_content\x18\x06 \x01(\x08\"R\n\x13ListEntriesResponse\x12\"\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x13WatchEntriesRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rfrom_sequence\x18\x02 \x01(\x03\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x14\n\x0cwith_content\x18\x04 \x01(\x08\"V\n\x14WatchEntriesResponse\x12\"\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Entry\x12\x11\n\x04head\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_head\"\xa5\x01\n\x14ListConflictsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.primacy.v1.ConflictState\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\n\n\x02id\x18\x06 \x01(\t\x12\x14\n\x0cwith_content\x18\x07 \x01(\x08\"Y\n\x15ListConflictsResponse\x12\'\n\tconflicts\x18\x01 \x03(\x0b\x32\x14.primacy.v1.Conflict\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xca\x01\n\x16ResolveConflictRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x16\n\x0ctake_current\x18\x03 \x01(\x08H\x00\x12\x17\n\rtake_incoming\x18\x04 \x01(\x08H\x00\x12\x11\n\x07\x63ontent\x18\x05 \x01(\x0cH\x00\x12\x17\n\nif_version\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\tB\n\n\x08\x64\x65\x63isionB\r\n\x0b_if_version\"e\n\x17ResolveConflictResponse\x12&\n\x08\x63onflict\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Conflict\x12\x15\n\x08sequence\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_sequence\"D\n\x11RetryEntryRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x0e\n\x06region\x18\x03 \x01(\t\"G\n\x12RetryEntryResponse\x12\x0f\n\x07regions\x18\x01 \x03(\t\x12\x14\n\x07\x65ntries\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\n\n\x08_entries*\xb1\x01\n\rAppendOutcome\x12\x1e\n\x1a\x41PPEND_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41PPEND_OUTCOME_APPENDED\x10\x01\x12\x19\n\x15\x41PPEND_OUTCOME_MERGED\x10\x02\x12\x16\n\x12\x41PPEND_OUTCOME_WON\x10\x03\x12\x17\n\x13\x41PPEND_OUTCOME_LOST\x10\x04\x12\x17\n\x13\x41PPEND_OUTCOME_OPEN\x10\x05\x32\xe4\x04\n\x12ReplicationService\x12?\n\x06\x41ppend\x12\x19.primacy.v1.AppendRequest\x1a\x1a.primacy.v1.AppendResponse\x12i\n\x14GetReplicationStatus\x12\'.primacy.v1.GetReplicationStatusRequest\x1a(.primacy.v1.GetReplicationStatusResponse\x12N\n\x0bListEntries\x12\x1e.primacy.v1.ListEntriesRequest\x1a\x1f.primacy.v1.ListEntriesResponse\x12S\n\x0cWatchEntries\x12\x1f.primacy.v1.WatchEntriesRequest\x1a .primacy.v1.WatchEntriesResponse0\x01\x12T\n\rListConflicts\x12 .primacy.v1.ListConflictsRequest\x1a!.primacy.v1.ListConflictsResponse\x12Z\n\x0fResolveConflict\x12\".primacy.v1.ResolveConflictRequest\x1a#.primacy.v1.ResolveConflictResponse\x12K\n\nRetryEntry\x12\x1d.primacy.v1.RetryEntryRequest\x1a\x1e.primacy.v1.RetryEntryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$primacy/v1/replication_service.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cprimacy/v1/replication.proto\"\x94\x01\n\rAppendRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12 \n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x11.primacy.v1.Entry\x12*\n\ndurability\x18\x03 \x01(\x0e\x32\x16.primacy.v1.Durability\x12\x17\n\nif_version\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"\xb9\x01\n\x0e\x41ppendResponse\x12\x15\n\x08sequence\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.primacy.v1.AppendOutcome\x12\x13\n\x0b\x63onflict_id\x18\x04 \x01(\t\x12\x14\n\x07\x61t_risk\x18\x05 \x01(\x08H\x02\x88\x01\x01\x42\x0b\n\t_sequenceB\n\n\x08_versionB\n\n\x08_at_risk\",\n\x1bGetReplicationStatusRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xa9\x03\n\x1cGetReplicationStatusResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04head\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12-\n\thead_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05\x66irst\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12.\n\x07regions\x18\x05 \x03(\x0b\x32\x1d.primacy.v1.RegionReplication\x12\"\n\x07\x61t_risk\x18\x06 \x03(\x0b\x32\x11.primacy.v1.Entry\x12\x1b\n\x0eopen_conflicts\x18\x07 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07stalled\x18\x08 \x01(\x08H\x04\x88\x01\x01\x12.\n\x0bstalled_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\rat_risk_count\x18\n \x01(\x05H\x05\x88\x01\x01\x42\x08\n\x06_groupB\x07\n\x05_headB\x08\n\x06_firstB\x11\n\x0f_open_conflictsB\n\n\x08_stalledB\x10\n\x0e_at_risk_count\"\x92\x01\n\x12ListEntriesRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\t\x12#\n\x04kind\x18\x05 \x01(\x0e\x32\x15.primacy.v1.EntryKind\x12\x14\n\x0cwith_content\x18\x06 \x01(\x08\"R\n\x13ListEntriesResponse\x12\"\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x13WatchEntriesRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x15\n\rfrom_sequence\x18\x02 \x01(\x03\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x14\n\x0cwith_content\x18\x04 \x01(\x08\"V\n\x14WatchEntriesResponse\x12\"\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Entry\x12\x11\n\x04head\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_head\"\xa5\x01\n\x14ListConflictsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.primacy.v1.ConflictState\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\n\n\x02id\x18\x06 \x01(\t\x12\x14\n\x0cwith_content\x18\x07 \x01(\x08\"Y\n\x15ListConflictsResponse\x12\'\n\tconflicts\x18\x01 \x03(\x0b\x32\x14.primacy.v1.Conflict\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xca\x01\n\x16ResolveConflictRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x16\n\x0ctake_current\x18\x03 \x01(\x08H\x00\x12\x17\n\rtake_incoming\x18\x04 \x01(\x08H\x00\x12\x11\n\x07\x63ontent\x18\x05 \x01(\x0cH\x00\x12\x17\n\nif_version\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\r\n\x05owner\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\tB\n\n\x08\x64\x65\x63isionB\r\n\x0b_if_version\"e\n\x17ResolveConflictResponse\x12&\n\x08\x63onflict\x18\x01 \x01(\x0b\x32\x14.primacy.v1.Conflict\x12\x15\n\x08sequence\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_sequence\"D\n\x11RetryEntryRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x0e\n\x06region\x18\x03 \x01(\t\"G\n\x12RetryEntryResponse\x12\x0f\n\x07regions\x18\x01 \x03(\t\x12\x14\n\x07\x65ntries\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\n\n\x08_entries*\xb1\x01\n\rAppendOutcome\x12\x1e\n\x1a\x41PPEND_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41PPEND_OUTCOME_APPENDED\x10\x01\x12\x19\n\x15\x41PPEND_OUTCOME_MERGED\x10\x02\x12\x16\n\x12\x41PPEND_OUTCOME_WON\x10\x03\x12\x17\n\x13\x41PPEND_OUTCOME_LOST\x10\x04\x12\x17\n\x13\x41PPEND_OUTCOME_OPEN\x10\x05\x32\xe4\x04\n\x12ReplicationService\x12?\n\x06\x41ppend\x12\x19.primacy.v1.AppendRequest\x1a\x1a.primacy.v1.AppendResponse\x12i\n\x14GetReplicationStatus\x12\'.primacy.v1.GetReplicationStatusRequest\x1a(.primacy.v1.GetReplicationStatusResponse\x12N\n\x0bListEntries\x12\x1e.primacy.v1.ListEntriesRequest\x1a\x1f.primacy.v1.ListEntriesResponse\x12S\n\x0cWatchEntries\x12\x1f.primacy.v1.WatchEntriesRequest\x1a .primacy.v1.WatchEntriesResponse0\x01\x12T\n\rListConflicts\x12 .primacy.v1.ListConflictsRequest\x1a!.primacy.v1.ListConflictsResponse\x12Z\n\x0fResolveConflict\x12\".primacy.v1.ResolveConflictRequest\x1a#.primacy.v1.ResolveConflictResponse\x12K\n\nRetryEntry\x12\x1d.primacy.v1.RetryEntryRequest\x1a\x1e.primacy.v1.RetryEntryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primacy.v1.replication_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPENDOUTCOME']._serialized_start=2042
-  _globals['_APPENDOUTCOME']._serialized_end=2219
+  _globals['_APPENDOUTCOME']._serialized_start=2088
+  _globals['_APPENDOUTCOME']._serialized_end=2265
   _globals['_APPENDREQUEST']._serialized_start=148
   _globals['_APPENDREQUEST']._serialized_end=296
   _globals['_APPENDRESPONSE']._serialized_start=299
@@ -43,27 +43,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETREPLICATIONSTATUSREQUEST']._serialized_start=486
   _globals['_GETREPLICATIONSTATUSREQUEST']._serialized_end=530
   _globals['_GETREPLICATIONSTATUSRESPONSE']._serialized_start=533
-  _globals['_GETREPLICATIONSTATUSRESPONSE']._serialized_end=912
-  _globals['_LISTENTRIESREQUEST']._serialized_start=915
-  _globals['_LISTENTRIESREQUEST']._serialized_end=1061
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=1063
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=1145
-  _globals['_WATCHENTRIESREQUEST']._serialized_start=1147
-  _globals['_WATCHENTRIESREQUEST']._serialized_end=1241
-  _globals['_WATCHENTRIESRESPONSE']._serialized_start=1243
-  _globals['_WATCHENTRIESRESPONSE']._serialized_end=1329
-  _globals['_LISTCONFLICTSREQUEST']._serialized_start=1332
-  _globals['_LISTCONFLICTSREQUEST']._serialized_end=1497
-  _globals['_LISTCONFLICTSRESPONSE']._serialized_start=1499
-  _globals['_LISTCONFLICTSRESPONSE']._serialized_end=1588
-  _globals['_RESOLVECONFLICTREQUEST']._serialized_start=1591
-  _globals['_RESOLVECONFLICTREQUEST']._serialized_end=1793
-  _globals['_RESOLVECONFLICTRESPONSE']._serialized_start=1795
-  _globals['_RESOLVECONFLICTRESPONSE']._serialized_end=1896
-  _globals['_RETRYENTRYREQUEST']._serialized_start=1898
-  _globals['_RETRYENTRYREQUEST']._serialized_end=1966
-  _globals['_RETRYENTRYRESPONSE']._serialized_start=1968
-  _globals['_RETRYENTRYRESPONSE']._serialized_end=2039
-  _globals['_REPLICATIONSERVICE']._serialized_start=2222
-  _globals['_REPLICATIONSERVICE']._serialized_end=2834
+  _globals['_GETREPLICATIONSTATUSRESPONSE']._serialized_end=958
+  _globals['_LISTENTRIESREQUEST']._serialized_start=961
+  _globals['_LISTENTRIESREQUEST']._serialized_end=1107
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=1109
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=1191
+  _globals['_WATCHENTRIESREQUEST']._serialized_start=1193
+  _globals['_WATCHENTRIESREQUEST']._serialized_end=1287
+  _globals['_WATCHENTRIESRESPONSE']._serialized_start=1289
+  _globals['_WATCHENTRIESRESPONSE']._serialized_end=1375
+  _globals['_LISTCONFLICTSREQUEST']._serialized_start=1378
+  _globals['_LISTCONFLICTSREQUEST']._serialized_end=1543
+  _globals['_LISTCONFLICTSRESPONSE']._serialized_start=1545
+  _globals['_LISTCONFLICTSRESPONSE']._serialized_end=1634
+  _globals['_RESOLVECONFLICTREQUEST']._serialized_start=1637
+  _globals['_RESOLVECONFLICTREQUEST']._serialized_end=1839
+  _globals['_RESOLVECONFLICTRESPONSE']._serialized_start=1841
+  _globals['_RESOLVECONFLICTRESPONSE']._serialized_end=1942
+  _globals['_RETRYENTRYREQUEST']._serialized_start=1944
+  _globals['_RETRYENTRYREQUEST']._serialized_end=2012
+  _globals['_RETRYENTRYRESPONSE']._serialized_start=2014
+  _globals['_RETRYENTRYRESPONSE']._serialized_end=2085
+  _globals['_REPLICATIONSERVICE']._serialized_start=2268
+  _globals['_REPLICATIONSERVICE']._serialized_end=2880
 # @@protoc_insertion_point(module_scope)

@@ -179,6 +179,7 @@ class GetReplicationStatusResponse(message.Message):
     OPEN_CONFLICTS_FIELD_NUMBER: builtins.int
     STALLED_FIELD_NUMBER: builtins.int
     STALLED_FOR_FIELD_NUMBER: builtins.int
+    AT_RISK_COUNT_FIELD_NUMBER: builtins.int
     group: builtins.str
     """Name of the group."""
     head: builtins.int
@@ -189,6 +190,8 @@ class GetReplicationStatusResponse(message.Message):
     """Number of conflicts that wait for an operator."""
     stalled: builtins.bool
     """Whether the active region has stopped writing heartbeats."""
+    at_risk_count: builtins.int
+    """Number of all entries that are at risk."""
     @builtins.property
     def head_time(self) -> timestamp_pb2.Timestamp:
         """When it was sequenced."""
@@ -199,7 +202,7 @@ class GetReplicationStatusResponse(message.Message):
 
     @builtins.property
     def at_risk(self) -> containers.RepeatedCompositeFieldContainer[replication_pb2.Entry]:
-        """Entries whose content only one region has, or none that is heard."""
+        """Entries whose content only one region has, or none that is heard: the oldest, at most 1000."""
 
     @builtins.property
     def stalled_for(self) -> duration_pb2.Duration:
@@ -217,11 +220,14 @@ class GetReplicationStatusResponse(message.Message):
         open_conflicts: builtins.int | None = ...,
         stalled: builtins.bool | None = ...,
         stalled_for: duration_pb2.Duration | None = ...,
+        at_risk_count: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_first", b"_first", "_group", b"_group", "_head", b"_head", "_open_conflicts", b"_open_conflicts", "_stalled", b"_stalled", "first", b"first", "group", b"group", "head", b"head", "head_time", b"head_time", "open_conflicts", b"open_conflicts", "stalled", b"stalled", "stalled_for", b"stalled_for"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_at_risk_count", b"_at_risk_count", "_first", b"_first", "_group", b"_group", "_head", b"_head", "_open_conflicts", b"_open_conflicts", "_stalled", b"_stalled", "at_risk_count", b"at_risk_count", "first", b"first", "group", b"group", "head", b"head", "head_time", b"head_time", "open_conflicts", b"open_conflicts", "stalled", b"stalled", "stalled_for", b"stalled_for"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_first", b"_first", "_group", b"_group", "_head", b"_head", "_open_conflicts", b"_open_conflicts", "_stalled", b"_stalled", "at_risk", b"at_risk", "first", b"first", "group", b"group", "head", b"head", "head_time", b"head_time", "open_conflicts", b"open_conflicts", "regions", b"regions", "stalled", b"stalled", "stalled_for", b"stalled_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_at_risk_count", b"_at_risk_count", "_first", b"_first", "_group", b"_group", "_head", b"_head", "_open_conflicts", b"_open_conflicts", "_stalled", b"_stalled", "at_risk", b"at_risk", "at_risk_count", b"at_risk_count", "first", b"first", "group", b"group", "head", b"head", "head_time", b"head_time", "open_conflicts", b"open_conflicts", "regions", b"regions", "stalled", b"stalled", "stalled_for", b"stalled_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_risk_count: _TypeAlias = typing.Literal["at_risk_count"]  # noqa: Y015
+    _WhichOneofArgType__at_risk_count: _TypeAlias = typing.Literal["_at_risk_count", b"_at_risk_count"]  # noqa: Y015
     _WhichOneofReturnType__first: _TypeAlias = typing.Literal["first"]  # noqa: Y015
     _WhichOneofArgType__first: _TypeAlias = typing.Literal["_first", b"_first"]  # noqa: Y015
     _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
@@ -232,6 +238,8 @@ class GetReplicationStatusResponse(message.Message):
     _WhichOneofArgType__open_conflicts: _TypeAlias = typing.Literal["_open_conflicts", b"_open_conflicts"]  # noqa: Y015
     _WhichOneofReturnType__stalled: _TypeAlias = typing.Literal["stalled"]  # noqa: Y015
     _WhichOneofArgType__stalled: _TypeAlias = typing.Literal["_stalled", b"_stalled"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_risk_count) -> _WhichOneofReturnType__at_risk_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first) -> _WhichOneofReturnType__first | None: ...
     @typing.overload

@@ -89,9 +89,10 @@ class ReplicationServiceServicer:
         durable as asked: `UNAVAILABLE` with a `google.rpc.ErrorInfo` (`AT_RISK`) when no second region is heard that could
         take its content; it stays in the log, listed as at risk, and the same id may be appended again to wait anew.
         `FAILED_PRECONDITION` with `STALE_EPOCH` or `FUTURE_EPOCH` for an epoch that is not in force (a document goes the
-        way of conflicts instead of `STALE_EPOCH`), `FROZEN` while writes are stopped for a planned move, `NOT_ACTIVE` for
-        a model from a region that is not active where the policy wants that; `ABORTED` with `VERSION_MISMATCH` when
-        `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes.
+        way of conflicts instead of `STALE_EPOCH`); `UNAVAILABLE` with `FROZEN` while writes are stopped for a planned move,
+        with `IN_DOUBT` while the coordinator does not trust its store; `ABORTED` with `VERSION_MISMATCH` when
+        `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes;
+        `NOT_FOUND` when `origin` is no region of the group; `RESOURCE_EXHAUSTED` when too many appends wait already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +115,7 @@ class ReplicationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchEntries(self, request, context):
-        """Sends entries as they are sequenced, from a number on.
+        """Sends entries as they are sequenced, from a number on. Heartbeats are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,10 @@ class ReplicationServiceStub:
     durable as asked: `UNAVAILABLE` with a `google.rpc.ErrorInfo` (`AT_RISK`) when no second region is heard that could
     take its content; it stays in the log, listed as at risk, and the same id may be appended again to wait anew.
     `FAILED_PRECONDITION` with `STALE_EPOCH` or `FUTURE_EPOCH` for an epoch that is not in force (a document goes the
-    way of conflicts instead of `STALE_EPOCH`), `FROZEN` while writes are stopped for a planned move, `NOT_ACTIVE` for
-    a model from a region that is not active where the policy wants that; `ABORTED` with `VERSION_MISMATCH` when
-    `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes.
+    way of conflicts instead of `STALE_EPOCH`); `UNAVAILABLE` with `FROZEN` while writes are stopped for a planned move,
+    with `IN_DOUBT` while the coordinator does not trust its store; `ABORTED` with `VERSION_MISMATCH` when
+    `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes;
+    `NOT_FOUND` when `origin` is no region of the group; `RESOURCE_EXHAUSTED` when too many appends wait already.
     """
     GetReplicationStatus: grpc.UnaryUnaryMultiCallable[replication_service_pb2.GetReplicationStatusRequest, replication_service_pb2.GetReplicationStatusResponse]
     """Returns how far each region has come."""
@@ -56,7 +57,7 @@ class ReplicationServiceStub:
     The log is compacted: of each key the newest versions stay, of heartbeats the newest.
     """
     WatchEntries: grpc.UnaryStreamMultiCallable[replication_service_pb2.WatchEntriesRequest, replication_service_pb2.WatchEntriesResponse]
-    """Sends entries as they are sequenced, from a number on."""
+    """Sends entries as they are sequenced, from a number on. Heartbeats are left out."""
     ListConflicts: grpc.UnaryUnaryMultiCallable[replication_service_pb2.ListConflictsRequest, replication_service_pb2.ListConflictsResponse]
     """Returns conflicts, the newest first."""
     ResolveConflict: grpc.UnaryUnaryMultiCallable[replication_service_pb2.ResolveConflictRequest, replication_service_pb2.ResolveConflictResponse]
@@ -87,9 +88,10 @@ class ReplicationServiceAsyncStub(ReplicationServiceStub):
     durable as asked: `UNAVAILABLE` with a `google.rpc.ErrorInfo` (`AT_RISK`) when no second region is heard that could
     take its content; it stays in the log, listed as at risk, and the same id may be appended again to wait anew.
     `FAILED_PRECONDITION` with `STALE_EPOCH` or `FUTURE_EPOCH` for an epoch that is not in force (a document goes the
-    way of conflicts instead of `STALE_EPOCH`), `FROZEN` while writes are stopped for a planned move, `NOT_ACTIVE` for
-    a model from a region that is not active where the policy wants that; `ABORTED` with `VERSION_MISMATCH` when
-    `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes.
+    way of conflicts instead of `STALE_EPOCH`); `UNAVAILABLE` with `FROZEN` while writes are stopped for a planned move,
+    with `IN_DOUBT` while the coordinator does not trust its store; `ABORTED` with `VERSION_MISMATCH` when
+    `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes;
+    `NOT_FOUND` when `origin` is no region of the group; `RESOURCE_EXHAUSTED` when too many appends wait already.
     """
     GetReplicationStatus: aio.UnaryUnaryMultiCallable[replication_service_pb2.GetReplicationStatusRequest, replication_service_pb2.GetReplicationStatusResponse]  # type: ignore[assignment]
     """Returns how far each region has come."""
@@ -99,7 +101,7 @@ class ReplicationServiceAsyncStub(ReplicationServiceStub):
     The log is compacted: of each key the newest versions stay, of heartbeats the newest.
     """
     WatchEntries: aio.UnaryStreamMultiCallable[replication_service_pb2.WatchEntriesRequest, replication_service_pb2.WatchEntriesResponse]  # type: ignore[assignment]
-    """Sends entries as they are sequenced, from a number on."""
+    """Sends entries as they are sequenced, from a number on. Heartbeats are left out."""
     ListConflicts: aio.UnaryUnaryMultiCallable[replication_service_pb2.ListConflictsRequest, replication_service_pb2.ListConflictsResponse]  # type: ignore[assignment]
     """Returns conflicts, the newest first."""
     ResolveConflict: aio.UnaryUnaryMultiCallable[replication_service_pb2.ResolveConflictRequest, replication_service_pb2.ResolveConflictResponse]  # type: ignore[assignment]
@@ -133,9 +135,10 @@ class ReplicationServiceServicer(metaclass=abc_1.ABCMeta):
         durable as asked: `UNAVAILABLE` with a `google.rpc.ErrorInfo` (`AT_RISK`) when no second region is heard that could
         take its content; it stays in the log, listed as at risk, and the same id may be appended again to wait anew.
         `FAILED_PRECONDITION` with `STALE_EPOCH` or `FUTURE_EPOCH` for an epoch that is not in force (a document goes the
-        way of conflicts instead of `STALE_EPOCH`), `FROZEN` while writes are stopped for a planned move, `NOT_ACTIVE` for
-        a model from a region that is not active where the policy wants that; `ABORTED` with `VERSION_MISMATCH` when
-        `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes.
+        way of conflicts instead of `STALE_EPOCH`); `UNAVAILABLE` with `FROZEN` while writes are stopped for a planned move,
+        with `IN_DOUBT` while the coordinator does not trust its store; `ABORTED` with `VERSION_MISMATCH` when
+        `if_version` is not the current one, or with `CONFLICT` when the policy rejects the second of two writes;
+        `NOT_FOUND` when `origin` is no region of the group; `RESOURCE_EXHAUSTED` when too many appends wait already.
         """
 
     @abc_1.abstractmethod
@@ -163,7 +166,7 @@ class ReplicationServiceServicer(metaclass=abc_1.ABCMeta):
         request: replication_service_pb2.WatchEntriesRequest,
         context: _ServicerContext,
     ) -> typing.Union[abc.Iterator[replication_service_pb2.WatchEntriesResponse], abc.AsyncIterator[replication_service_pb2.WatchEntriesResponse]]:
-        """Sends entries as they are sequenced, from a number on."""
+        """Sends entries as they are sequenced, from a number on. Heartbeats are left out."""
 
     @abc_1.abstractmethod
     def ListConflicts(

@@ -136,6 +136,7 @@ async def test_a_machine_loaded_after_a_refused_batch_knows_so_until_one_is_take
         machine = shell.runner._machine
         return None if machine is None else machine._state.log.quiet
 
+    await shell.runner.command(lambda number: RegisterRegion(number, "eu", RegionSettings()))
     assert quiet() is False
     shell.store.refuse = "the disk is full"
     with pytest.raises(StoreTrouble):

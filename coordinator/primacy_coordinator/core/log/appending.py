@@ -41,7 +41,9 @@ def append(state: State, turn: Turn, command: Append) -> None:
     if draft.id in ledger.conflict_of:
         _answer_conflict(state, turn, command, ledger.conflict_of[draft.id])
         return
-    refusal = _check_epoch(state, draft) or _check_version(state, draft, command.if_version)
+    refusal = (
+        _check_origin(state, draft) or _check_epoch(state, draft) or _check_version(state, draft, command.if_version)
+    )
     if refusal is not None:
         turn.reply(command.request, refusal=refusal)
         return
@@ -108,6 +110,14 @@ def _check_state(state: State) -> Refusal | None:
             f"writes are stopped for {move.record.id}, a planned move: try again in a moment",
         )
     return None
+
+
+def _check_origin(state: State, draft: Draft) -> Refusal | None:
+    """Whether another region has the content is told by the region that it came from: that must be one."""
+    if draft.origin in state.regions:
+        return None
+    message = f"there is no region {draft.origin!r} that could have written this: ListRegions shows those that exist"
+    return Refusal(RefusalKind.NOT_FOUND, "REGION_NOT_FOUND", message, metadata=(("region", draft.origin),))
 
 
 def _check_epoch(state: State, draft: Draft) -> Refusal | None:

@@ -193,7 +193,12 @@ def resolve(state: State, turn: Turn, command: ResolveConflict) -> None:
     chosen = conflict.current if command.take == "current" else conflict.incoming
     if command.take == "content":
         chosen = replace(
-            conflict.incoming, content=command.content, digest=command.digest, size=len(command.content), removed=False
+            conflict.incoming,
+            content=command.content,
+            digest=command.digest,
+            size=len(command.content),
+            format=format_of(conflict),
+            removed=False,
         )
     result = 0
     stays = chosen is not None and current is not None and _same(chosen, current)
@@ -217,6 +222,12 @@ def resolve(state: State, turn: Turn, command: ResolveConflict) -> None:
         inputs=decided,
     )
     turn.reply(command.request, decided)
+
+
+def format_of(conflict: ConflictRecord) -> str:
+    """The format of a document that decides the conflict: that of the second write, unless it was a removal."""
+    current = conflict.current.format if conflict.current is not None else ""
+    return conflict.incoming.format or current or documents.YAML
 
 
 def _check(state: State, conflict: ConflictRecord | None, command: ResolveConflict) -> Refusal | None:

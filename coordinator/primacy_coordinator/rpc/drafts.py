@@ -1,0 +1,152 @@
+"""What a writer wants in the log, checked: ids, keys, names, digests, and documents that really are documents."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from blake3 import blake3
+from primacy.v1 import replication_pb2
+from primacy_wire import documents
+from primacy_wire.log_messages import CONTENT_BYTES_MAX, EntryKind
+from primacy_wire.names import DIGEST_RULE, KEY_RULE, MODEL_NAME_RULE, is_digest, is_key, is_model_name, is_name
+
+from primacy_coordinator.core.log_model import Draft
+from primacy_coordinator.rpc.fields import Fields
+
+ID_RULE = "must be 1 to 128 printable ASCII characters without spaces"
+RESERVED = ("cf-", "hb-")
+"""How ids begin that the coordinator gives itself."""
+AT_ONCE_BYTES_MAX = {documents.JSON: 64 * 1024, documents.YAML: 2 * 1024}
+"""Documents up to here are read at once, in about a millisecond; larger ones by a thread, one after the other."""
+
+_ID = re.compile(r"[!-~]{1,128}")
+_INT32_MAX = (1 << 31) - 1
+
+
+class Documents:
+    """Reads documents to see whether they are any, without holding up leases."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="documents")
+
+    async def check(self, fields: Fields, path: str, content: bytes, form: str) -> None:
+        """Complains to `fields` about what is no document of that format."""
+        if len(content) > CONTENT_BYTES_MAX:
+            fields.add(path, "TOO_LARGE", f"must be at most {CONTENT_BYTES_MAX:,} bytes, got {len(content):,}")
+            return
+        try:
+            if len(content) <= AT_ONCE_BYTES_MAX[form]:
+                documents.read(content, form)
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._thread, documents.read, content, form)
+        except documents.BadDocument as error:
+            fields.add(path, "DOCUMENT_MALFORMED", str(error))
+
+
+async def parse_draft(fields: Fields, entry: replication_pb2.Entry, checker: Documents) -> Draft:
+    """The write that the message means. Raises `InvalidRequest` with everything that is wrong with it."""
+    _check_writer(fields, entry)
+    if entry.kind == replication_pb2.ENTRY_KIND_MODEL:
+        _check_model(fields, entry)
+    elif entry.kind == replication_pb2.ENTRY_KIND_CONFIG:
+        _check_document(fields, entry)
+    else:
+        fields.add("entry.kind", "REQUIRED", "must be ENTRY_KIND_MODEL or ENTRY_KIND_CONFIG")
+    fields.check()
+    content = entry.content
+    digest, size = entry.digest, entry.size
+    if entry.kind == replication_pb2.ENTRY_KIND_CONFIG and not entry.removed:
+        await checker.check(fields, "entry.content", content, entry.format)
+        digest, size = blake3(content).hexdigest(), len(content)
+        if entry.digest and entry.digest != digest:
+            fields.add("entry.digest", "DIGEST_MISMATCH", f"must be {digest}, the BLAKE3 digest of the content")
+        fields.check()
+    return Draft(
+        id=entry.id,
+        kind=EntryKind(entry.kind),
+        key=entry.key,
+        digest=digest,
+        size=size,
+        parent=entry.parent,
+        time_wall_ns=entry.time.wall_ns,
+        time_counter=entry.time.counter,
+        epoch=entry.epoch,
+        origin=entry.origin,
+        agent=entry.agent,
+        content=content,
+        format=entry.format,
+        removed=entry.removed,
+        message=entry.message,
+    )
+
+
+def _check_writer(fields: Fields, entry: replication_pb2.Entry) -> None:
+    if not _ID.fullmatch(entry.id):
+        fields.add("entry.id", "ID_MALFORMED" if entry.id else "REQUIRED", ID_RULE)
+    elif entry.id.startswith(RESERVED):
+        fields.add("entry.id", "ID_RESERVED", f"must not begin with {' or '.join(RESERVED)}: those are the log's own")
+    fields.name("entry.origin", entry.origin)
+    region, _, agent = entry.agent.partition("/")
+    if not (is_name(region) and is_name(agent)):
+        fields.add("entry.agent", "NAME_MALFORMED" if entry.agent else "REQUIRED", "must be REGION/AGENT")
+    elif region != entry.origin:
+        fields.add("entry.agent", "NAME_MALFORMED", f"must be an agent of the origin: {entry.origin}/AGENT")
+    for name, value in (("epoch", entry.epoch), ("parent", entry.parent), ("size", entry.size)):
+        if value < 0:
+            fields.add(f"entry.{name}", "OUT_OF_RANGE", "must be 0 or more")
+    if entry.time.wall_ns < 1:
+        fields.add("entry.time.wallNs", "REQUIRED", "must be when it was written, in nanoseconds since 1970")
+    if not 0 <= entry.time.counter <= _INT32_MAX:
+        fields.add("entry.time.counter", "OUT_OF_RANGE", "must be 0 or more")
+    if entry.time.node not in ("", entry.agent):
+        fields.add("entry.time.node", "NAME_MALFORMED", "must be the same as `agent`, or not set")
+    fields.text("entry.message", entry.message)
+
+
+def _check_model(fields: Fields, entry: replication_pb2.Entry) -> None:
+    if not is_model_name(entry.key):
+        fields.add("entry.key", "NAME_MALFORMED" if entry.key else "REQUIRED", MODEL_NAME_RULE)
+    if entry.removed:
+        _check_bare(fields, entry)
+        return
+    if not is_digest(entry.digest):
+        fields.add(
+            "entry.digest", "DIGEST_MALFORMED" if entry.digest else "REQUIRED", f"of its manifest: {DIGEST_RULE}"
+        )
+    if not entry.HasField("size"):
+        fields.add("entry.size", "REQUIRED", "must be the bytes of all its files")
+    if entry.content:
+        fields.add("entry.content", "NOT_ALLOWED", "must be empty: the bytes of a model move from agent to agent")
+    if entry.format:
+        fields.add("entry.format", "NOT_ALLOWED", "must be empty for a model")
+
+
+def _check_document(fields: Fields, entry: replication_pb2.Entry) -> None:
+    if not is_key(entry.key):
+        fields.add("entry.key", "KEY_MALFORMED" if entry.key else "REQUIRED", KEY_RULE)
+    if entry.removed:
+        _check_bare(fields, entry)
+        return
+    if entry.format not in documents.FORMATS:
+        reason = "FORMAT_UNKNOWN" if entry.format else "REQUIRED"
+        fields.add("entry.format", reason, f"must be {' or '.join(documents.FORMATS)}")
+    if entry.digest and not is_digest(entry.digest):
+        fields.add("entry.digest", "DIGEST_MALFORMED", f"{DIGEST_RULE}, or not set")
+    if entry.HasField("size") and entry.size not in (0, len(entry.content)):
+        fields.add(
+            "entry.size", "SIZE_MISMATCH", f"must be the {len(entry.content):,} bytes of the content, or not set"
+        )
+
+
+def _check_bare(fields: Fields, entry: replication_pb2.Entry) -> None:
+    """A removal names its key, and brings nothing."""
+    for name, value in (
+        ("content", entry.content),
+        ("digest", entry.digest),
+        ("format", entry.format),
+        ("size", entry.size),
+    ):
+        if value:
+            fields.add(f"entry.{name}", "NOT_ALLOWED", "must be empty for a removal")
