@@ -63,11 +63,11 @@ class Agent:
         self.service = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.endpoint = f"127.0.0.1:{self.service.getsockname()[1]}"
         self.log = folder / "agent.log"
-        probe = {"name": "port", "kind": "tcp", "address": self.endpoint, "interval": "0.1s", "timeout": "0.1s"}
+        probe = {"name": "port", "kind": "tcp", "address": self.endpoint, "interval": "0.1s", "timeout": "0.5s"}
         settings = {
             "region": region, "coordinators": [coordinator], "stateDir": str(folder / "state"),
             "grpc": {"address": self.grpc}, "http": {"address": self.http}, "unixSocket": str(self.socket),
-            "endpoint": self.endpoint, "peerInterval": "0.1s", "peerTimeout": "0.1s",
+            "endpoint": self.endpoint, "peerInterval": "0.1s", "peerTimeout": "0.5s",
             "probes": [probe],
         }  # fmt: skip
         (folder / "agent.yaml").write_text(yaml.safe_dump(settings | config))
