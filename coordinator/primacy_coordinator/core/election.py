@@ -72,6 +72,9 @@ class CandidateInput:
     unanswered: int
     """Offers that it let run out since it last accepted one."""
     lag: Lag = Lag()
+    """All that it has not applied: what a move to it may lose."""
+    deficit: Lag = Lag()
+    """What of that another region has: what speaks against electing it."""
     against: tuple[tuple[str, str], ...] = ()
     """(rule, detail) of what operators and the past say against it: CORDONED, DRAINED, HOLD_DOWN, DAMPED, COOL_DOWN."""
 
@@ -169,7 +172,7 @@ def _against(given: ElectionInput, candidate: CandidateInput, cost: Price | None
     found = list(candidate.against)
     if candidate.status.name in PENALTIES:
         found.append((candidate.status.name, candidate.status_reason))
-    behind = pricing.exceeded(candidate.lag, given.max_lag)
+    behind = pricing.exceeded(candidate.deficit, given.max_lag)
     if behind:
         found.append(("LAG", f"its data is behind by {behind}"))
     if cost is not None and cost.capacity_short > 0:

@@ -194,7 +194,10 @@ def _advance_freeze(state: State, turn: Turn, move: Move) -> None:
     elif _unfrozen(state, move, now_ns):
         pass
     elif not progress.is_caught_up(state, best.winner):
-        if not move.catching_up:
+        if authority.is_free(state, now_ns):
+            # A failover has other rules: what is lost is priced, and may need approval.
+            steps.thaw(state, turn, move, f"the active region was lost before {best.winner} had applied everything")
+        elif not move.catching_up:
             move.catching_up = True
             note = f"{best.winner} applies the rest of the log"
             steps.enter(state, turn, move, FailoverState.FREEZING, "catch up", note)

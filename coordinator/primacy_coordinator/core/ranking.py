@@ -56,7 +56,8 @@ def _candidate(
         availability=region.availability,
         rtts=tuple((client, rtt_ns) for client, target, rtt_ns in rtts if target == name),
         unanswered=region.unanswered,
-        lag=progress.worse(observation.lag_of(region), progress.lag_of(state, name, now_ns)),
+        lag=progress.data_lag(state, region, now_ns),
+        deficit=progress.data_deficit(state, region, now_ns),
         against=(
             *overrides.against(state, name),
             *damping.against(state, region, now_ns),

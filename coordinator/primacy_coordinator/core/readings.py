@@ -11,6 +11,7 @@ from primacy_coordinator.core import authority, damping, observation, overrides,
 from primacy_coordinator.core.causes import ClientCauses
 from primacy_coordinator.core.causes import explain as explain_shares
 from primacy_coordinator.core.election import rank
+from primacy_coordinator.core.log import progress
 from primacy_coordinator.core.model import OverrideKind, RegionStatus
 from primacy_coordinator.core.state import Agent, Region, State
 from primacy_coordinator.core.views import (
@@ -83,7 +84,7 @@ def _region(state: State, now: Now, region: Region) -> RegionView:
         drain_state=overrides.drain_state(state, region.record.name),
         cordoned=overrides.find(state, OverrideKind.CORDON, region.record.name) is not None,
         overrides=overrides.views(state, now.mono_ns, region.record.name),
-        lag=observation.lag_of(region),
+        lag=progress.data_lag(state, region, now.mono_ns),
         penalty=damping.penalty(region.damping, state.wall(now.mono_ns), state.policy),
     )
 

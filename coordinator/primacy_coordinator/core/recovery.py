@@ -13,6 +13,7 @@ from primacy_wire.messages import Lag
 
 from primacy_coordinator.core import damping, observation, overrides
 from primacy_coordinator.core.effects import Topic
+from primacy_coordinator.core.log import progress
 from primacy_coordinator.core.model import RegionStatus
 from primacy_coordinator.core.pricing import exceeded
 from primacy_coordinator.core.ramps import slow_start_part
@@ -83,7 +84,7 @@ def _reached(state: State, region: Region, now_ns: int) -> set[str]:
     if not well:
         return found
     found.add("probes pass")
-    if observation.lag_of(region) != Lag() and not _behind(state, region):
+    if progress.data_lag(state, region, now_ns) != Lag() and not _behind(state, region, now_ns):
         found.add("caught up")
     if region.recovering:
         return found
@@ -111,15 +112,15 @@ def _meaning(state: State, step: str) -> str:
             return "nothing speaks against electing it any more"
 
 
-def _behind(state: State, region: Region) -> str:
-    return exceeded(observation.lag_of(region), state.policy.max_lag)
+def _behind(state: State, region: Region, now_ns: int) -> str:
+    return exceeded(progress.data_deficit(state, region, now_ns), state.policy.max_lag)
 
 
 def _against(state: State, region: Region, now_ns: int) -> list[str]:
     """What still refuses it, the group's cool-down left aside: that is not the region's."""
     rules = [rule for rule, _ in overrides.against(state, region.record.name)]
     rules += [rule for rule, _ in damping.against(state, region, now_ns) if rule != "COOL_DOWN"]
-    return [*rules, *(["LAG"] if _behind(state, region) else [])]
+    return [*rules, *(["LAG"] if _behind(state, region, now_ns) else [])]
 
 
 def note(state: State, region: Region, now_ns: int) -> str:
@@ -127,7 +128,7 @@ def note(state: State, region: Region, now_ns: int) -> str:
     if region.recovery is None or region.verdict.status not in WELL:
         return ""
     parts = []
-    if region.recovering and _behind(state, region):
+    if region.recovering and _behind(state, region, now_ns):
         parts.append("not caught up yet")
     if not region.recovering:
         if region.ramp_since_ns is not None:

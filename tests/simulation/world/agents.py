@@ -9,6 +9,7 @@ from primacy_agent.core import effects, events
 from primacy_agent.core.hooks import HookKind
 from primacy_agent.core.lease import LeaseHolder
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
+from primacy_wire.log_messages import Entries, RetryParked, TransferPlan
 from primacy_wire.messages import (
     Accept,
     Answer,
@@ -22,6 +23,7 @@ from primacy_wire.messages import (
     ToAgent,
 )
 
+from tests.simulation.world.copies import Copy
 from tests.simulation.world.machines import HookRunner, Machine, settings_of
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Life:
         hooks = settings_of(world.hooks)
         self.holder = LeaseHolder(machine.region, machine.agent, self.incarnation, machine.memory, hooks)
         self.hooks = HookRunner(self)
+        self.copy = Copy(self)
         self.dead = False
         self.paused_until = 0
         self.connection = 0
@@ -57,6 +60,7 @@ class Life:
     # ---- the loop
 
     def begin(self) -> None:
+        self.copy.begin()
         self.world.after(self.world.draw.randint(0, SECOND_NS), self.name, self._connect)
         self.world.after(self.world.draw.randint(0, SECOND_NS), self.name, self._tick)
 
@@ -83,6 +87,8 @@ class Life:
         spec = RegionSpec(priority=self.world.options.priorities.get(self.machine.region))
         hello = self.holder.hello("default", f"host-{self.name}", f"{self.name}:1", spec)
         self.world.to_coordinator(self, self.connection, hello)
+        self.copy.link_up()
+        self.copy.submit()
 
     def _tick(self) -> None:
         self.run(self._tick_now)
@@ -103,6 +109,7 @@ class Life:
         report = self.holder.report(self.now(), machine.health(), machine.load(), self._sights(), ())
         report = replace(report, lag=machine.lag)
         self.world.to_coordinator(self, self.connection, report)
+        self.copy.say()
 
     def _sights(self) -> tuple[PeerSight, ...]:
         seen = []
@@ -127,6 +134,9 @@ class Life:
 
     def _receive_now(self, message: ToAgent) -> None:
         self.heard_ns = self.world.time_ns
+        if isinstance(message, Entries | RetryParked | TransferPlan):
+            self.copy.receive(message)
+            return
         was = self.holder.active(self.now()).remaining_ns > 0
         self.post(events.Received(message))
         if not was and isinstance(message, Answer) and self.holder.active(self.now()).remaining_ns > 0:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from primacy_coordinator.core import effects, events
 from primacy_coordinator.core.group import Group
+from primacy_coordinator.core.log_model import Draft, EntryRecord
 from primacy_coordinator.core.model import LeasePhase, LeaseRecord, Loaded, Record
 from primacy_coordinator.core.views import MovePlan
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
+from primacy_wire.log_messages import Entries
 from primacy_wire.messages import Answer, FromAgent, Hello, Offer, Release, Report, WeightsUpdate, Welcome
 
 from tests.simulation.world.clock import Clock
@@ -69,6 +72,8 @@ class Coordinator:
         self.heard_ns: dict[int, int] = {}
         self.seen_connections: set[int] = set()
         self.replies: dict[int, effects.Reply] = {}
+        self.callers: dict[int, tuple[Draft, Callable[[Draft, effects.Reply], None]]] = {}
+        """Who waits for the answer to an append."""
         self._queue: list[effects.Effect] = []
         self._pending: list[effects.Persist] = []
         self._writing = False
@@ -90,14 +95,19 @@ class Coordinator:
         self.world.count("coordinator start")
         self.world.note(NAME, f"{run} begins on {self.disk.store_id}, {self.disk.lease}")
 
-    def _load(self, run: str) -> None:
+    def _load(self, run: str, refused: bool = False) -> None:
         self.run_id = run
         self.generation += 1
         self._queue, self._pending, self._writing = [], [], False
         self._timer_ns = 0
         self.heard_epoch = 0
         loaded = Loaded(
-            self.disk.store_id, run, frozenset(self.disk.runs), len(self.disk.runs), tuple(self.disk.records.values())
+            self.disk.store_id,
+            run,
+            frozenset(self.disk.runs),
+            len(self.disk.runs),
+            tuple(self.disk.records.values()),
+            refused=refused,
         )
         self.group = Group("default", loaded, self.now())
         self.watch.begin(self.group)
@@ -117,6 +127,7 @@ class Coordinator:
                 break
             self.disk.apply(persist.writes)
         self.group = None
+        self.callers.clear()
         self.generation += 1
         self.world.brake.give_back(self.world.name)
         for number, life in self.sessions.items():
@@ -134,7 +145,8 @@ class Coordinator:
         """The store refuses: the machine is dropped and loaded anew; sessions stay."""
         self.world.count("persist refused")
         self.world.brake.give_back(self.world.name)
-        self._load(self.run_id)
+        self.callers.clear()
+        self._load(self.run_id, refused=True)
 
     # ---- events
 
@@ -279,6 +291,9 @@ class Coordinator:
                 self.world.journal(effect)
             case effects.Reply(request):
                 self.replies[request] = effect
+                caller = self.callers.pop(request, None)
+                if caller is not None:
+                    caller[1](caller[0], effect)
                 if isinstance(effect.value, MovePlan):
                     self.world.count(f"{effect.value.move.name.lower()} move")
             case effects.BrakeAsked():
@@ -307,6 +322,9 @@ class Coordinator:
     def _check_decided(self, persist: effects.Persist) -> None:
         """I2: epochs grow, have one holder each, and are above whatever any agent named."""
         before = self._leases()[-1]
+        for record in persist.writes:
+            if isinstance(record, EntryRecord):
+                self._check_entry(record)
         for lease in persist.writes:
             if not isinstance(lease, LeaseRecord):
                 continue
@@ -318,6 +336,14 @@ class Coordinator:
                 self.world.fail("I2", f"epoch {lease.epoch} is granted, an agent spoke of {self.heard_epoch}")
             self.watch.on_lease(before, lease, self.now().mono_ns)
             before = lease
+
+    def _check_entry(self, record: EntryRecord) -> None:
+        """I4: nothing of an epoch that is over enters the log silently."""
+        entry, group = record.entry, self.group
+        assert group is not None
+        accepted = group._state.authority.record.accepted_epoch
+        if entry.epoch < accepted and not entry.conflict_id:
+            self.world.fail("I4", f"entry {entry.sequence} is of epoch {entry.epoch}, {accepted} was accepted")
 
     def _check_told(self, life: Life, message: object) -> None:
         """I7: nothing is told that a restart could un-decide. I8: no row sends everything to nowhere."""
@@ -339,6 +365,11 @@ class Coordinator:
                 fail("I7", f"offer with a TTL beyond {self._leases()}")
             case Release() if message.epoch == lease.epoch and lease.phase is not LeasePhase.RELEASING:
                 fail("I7", f"release of {message.epoch}, durable {lease}")
+            case Entries():
+                known = self.disk.records
+                for entry in message.entries:
+                    if ("entry", f"{entry.sequence:016d}") not in known:
+                        fail("I7", f"entry {entry.sequence} is told and not durable")
             case WeightsUpdate():
                 if message.active_epoch > lease.accepted_epoch:
                     fail("I7", f"weights name epoch {message.active_epoch}, durable {lease.accepted_epoch}")
@@ -350,6 +381,13 @@ class Coordinator:
                     fail("I8", f"writes go nowhere: {message.write}")
             case _:
                 pass
+
+    def call(self, draft: Draft, answer: Callable[[Draft, effects.Reply], None]) -> None:
+        """A writer appends."""
+        if self.group is not None:
+            number = self.world.next_connection()
+            self.callers[number] = draft, answer
+            self.post(events.Append(number, draft))
 
     # ---- operators
 

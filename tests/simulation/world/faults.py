@@ -234,6 +234,27 @@ def others(world: World) -> None:
     )
 
 
+# ---- the log
+
+
+@fault
+def write(world: World) -> None:
+    """Services write a few documents; some at the same time, some while they are cut off."""
+    for life in world.draw.sample(world.lives, min(len(world.lives), world.draw.randint(1, 3))):
+        key = world.draw.choice(("app.yaml", "limits.yaml"))
+        number = world.next_connection()
+        content = f"{world.draw.choice('abcd')}: {number}\n".encode()
+        life.run(life.copy.write, key, content)
+
+
+@fault
+def full(world: World) -> None:
+    """The disk of a region is full, or has room again."""
+    for machine in world.machines_of(world.draw.choice(world.regions)):
+        machine.shelf.fails = world.draw.choice([0.0, 0.0, 0.5, 1.0])
+    world.count("full disk")
+
+
 # ---- the coordinator's clock, policy and store
 
 

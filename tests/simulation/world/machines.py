@@ -11,6 +11,7 @@ from primacy_agent.core.memory import Memory
 from primacy_wire.messages import Lag, Load, ServiceHealth, ServiceState
 
 from tests.simulation.world.clock import Clock
+from tests.simulation.world.copies import Shelf
 from tests.simulation.world.options import HookPlan
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Machine:
         """The epoch that a hook has promoted the service for, with no `on_demote` begun since."""
         self.is_touched = False
         """A hook has begun to promote the service, and no `on_demote` has ended since."""
+        self.shelf = Shelf()
 
     def health(self) -> ServiceHealth:
         if self.healthy and self.probes_pass:

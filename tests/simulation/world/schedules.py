@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+from primacy_coordinator.core.log_model import ConflictPolicy, Durability
 from primacy_coordinator.core.model import ApprovalAction, Failback, Limits, RoutingStrategy
 from primacy_wire.instant import SECOND_NS
 
@@ -34,6 +35,8 @@ LEASE = (
 """What attacks the lease."""
 SERVICES = ("flap", "double", "blind", "limp", "lag", "sessions", "others")
 """What makes moves begin, and holds them back."""
+LOG = ("write", "write", "write", "write", "full")
+"""What the log is made of."""
 LAYOUTS = (
     {"ap": 1, "eu": 1, "us": 1},
     {"ap": 2, "eu": 1, "us": 1},
@@ -53,7 +56,9 @@ def options_of(seed: int) -> Options:
     """Each seed draws its own mixture, so that some faults meet often and others stay away."""
     draw = random.Random(seed * 7919 + 1)
     options = _with_lease_faults(draw)
-    return _with_operations(options, draw) if draw.random() < 0.7 else options
+    if draw.random() < 0.7:
+        options = _with_operations(options, draw)
+    return _with_log(options, draw) if draw.random() < 0.6 else options
 
 
 def lease_options_of(seed: int) -> Options:
@@ -104,6 +109,16 @@ def _with_operations(options: Options, draw: random.Random) -> Options:
         priorities=draw.choice([{}, {"ap": 120, "eu": 110}]),
         failovers_max=draw.choice([1, 1, 3]),
     )
+
+
+def _with_log(options: Options, draw: random.Random) -> Options:
+    """The same with services that write documents."""
+    settings = {
+        **options.settings,
+        "conflict_policy": draw.choice(list(ConflictPolicy)),
+        "durability": draw.choice(list(Durability)),
+    }
+    return replace(options, faults=tuple(sorted((*options.faults, *LOG))), settings=settings)
 
 
 def run_seed(seed: int, options: Options | None = None, length_ns: int = 90 * SECOND_NS) -> Counter[str]:

@@ -37,6 +37,7 @@ def heal(world: World) -> None:
     for machine in world.machines:
         machine.healthy = machine.probes_pass = True
         machine.instances_well, machine.lag = machine.instances, Lag(0, 0, 0) if machine.lag != Lag() else machine.lag
+        machine.shelf.fails = 0.0
     for name in OTHERS:
         world.brake.give_back(name)
     _mend_processes(world)
@@ -88,6 +89,7 @@ def _expect_quiet(world: World) -> None:
     end_ns = world.time_ns + QUIET_NS_MAX
     quiet = False
     while not quiet:
+        world.coordinator.ask(events.RetryEntry(0))
         world.run_for(5 * SECOND_NS)
         _mend_processes(world)
         what = _unrest(world)
@@ -107,8 +109,37 @@ def _unrest(world: World) -> str:
         return f"{view.failover.id} is {view.failover.state.name}"
     if sick or view.overrides or view.self_doubt is not None or view.weights.panic:
         return f"{sick} not well, {len(view.overrides)} overrides, {view.self_doubt}"
+    if difference := copies_differ(world):
+        return difference
     if world.brake.moving or world.brake.waiting:
         return f"the brake has {world.brake.moving} permits out, {world.brake.waiting} wait"
+    return ""
+
+
+def copies_differ(world: World) -> str:
+    """What of the log is not everywhere, or was lost; empty: nothing (I3, I5)."""
+    assert world.coordinator.group is not None
+    log = world.coordinator.group._state.log
+    wanted = {name: entry.id for name, entry in log.current.items()}
+    connected = {session.key for session in world.coordinator.group._state.sessions.values()}
+    for life in world.lives:
+        if life.holder.superseded or life.name not in connected:
+            continue
+        memory, shelf = life.copy.replica.memory, life.machine.shelf
+        if shelf.queue:
+            return f"{life.name} still waits to submit {len(shelf.queue)} writes"
+        if memory.parked:
+            return f"{life.name} has parked {sorted(memory.parked)}"
+        if memory.received < log.head - 1 or {name: entry.id for name, entry in shelf.force.items()} != wanted:
+            return f"{life.name} is at {memory.received} of {log.head}, or has something else in force"
+    rewound = world.counts["store put back"] or world.counts["store lost"]
+    for write in sorted(world.acknowledged) if not rewound else ():
+        if write not in log.ids and write not in log.conflict_of:
+            return f"{write} was acknowledged and is lost"
+    for conflict in log.conflicts.values():
+        written = world.written.get(conflict.incoming.id)
+        if written is not None and conflict.incoming.content != written.content and conflict.clashes == ():
+            return f"{conflict.id} does not hold what was written"
     return ""
 
 

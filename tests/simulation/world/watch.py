@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from primacy_coordinator.core import observation
 from primacy_coordinator.core.group import Group
+from primacy_coordinator.core.log import progress
 from primacy_coordinator.core.model import (
     ApprovalAction,
     FailoverKind,
@@ -60,7 +61,7 @@ def hard_against(state: State, name: str, now_ns: int) -> set[str]:
             found.add("CORDONED")
         if record.what is OverrideKind.DRAIN and not stays:
             found.add("DRAINED")
-    if 0 <= state.policy.max_lag.age_ns < _lag_ns(region):
+    if 0 <= state.policy.max_lag.age_ns < max(_said_ns(region), _deficit_ns(state, region, now_ns)):
         found.add("LAG")
     return found
 
@@ -77,10 +78,21 @@ def _is_heard(state: State, region: Region, now_ns: int) -> bool:
     )
 
 
-def _lag_ns(region: Region) -> int:
-    """Of its least lagging agent that is heard; -1: not known."""
+def _said_ns(region: Region) -> int:
+    """Lag of its least lagging agent that is heard, as its service says; -1: not known."""
     reports = [agent.report for agent in region.agents.values() if agent.session is not None]
     return min((report.lag.age_ns for report in reports if report is not None and report.lag.age_ns >= 0), default=-1)
+
+
+def _deficit_ns(state: State, region: Region, now_ns: int) -> int:
+    found = progress.deficit_of(state, region.record.name, now_ns)
+    return found.age_ns if found is not None else -1
+
+
+def _lag_ns(state: State, region: Region, now_ns: int) -> int:
+    """What a move to it may lose."""
+    log = progress.lag_of(state, region.record.name, now_ns)
+    return max(_said_ns(region), log.age_ns if log is not None else -1)
 
 
 class Watch:
@@ -268,7 +280,7 @@ class Watch:
             against = hard_against(state, lease.holder, now_ns) - passed
             if against:
                 self._fail("election", f"epoch {lease.epoch} goes to {lease.holder}, which is {sorted(against)}")
-            lag_ns = _lag_ns(state.regions[lease.holder])
+            lag_ns = _lag_ns(state, state.regions[lease.holder], now_ns)
             moved = lease.holder != lease.accepted_region
             if move is None or move.record.move is not FailoverKind.AUTOMATIC or move.record.approved_by or not moved:
                 return

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from primacy_agent.core.views import ActiveView
 from primacy_coordinator.core.effects import Journal
+from primacy_coordinator.core.log_model import Draft
 from primacy_coordinator.core.model import PolicyRecord
 from primacy_coordinator.shell.brake import Brake
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
@@ -66,6 +67,10 @@ class World:
         self.granted: dict[int, str] = {}
         self.late_ns = 0
         self._last_active: dict[str, int] = {}
+        self.written: dict[str, Draft] = {}
+        """Every document that any service wrote, by id."""
+        self.acknowledged: set[str] = set()
+        """Those whose writer was told that the group has them, in the log or as a conflict."""
 
     def clock(self) -> Clock:
         # Each rate is within the bound of the world's, and often at it: then no margin is to spare on either side.

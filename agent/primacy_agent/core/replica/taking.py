@@ -52,11 +52,15 @@ def take_part(building: Building | None, message: Entries) -> Building | None:
 def begin(memory: ReplicaMemory, building: Building, chain: int) -> tuple[Begin, tuple[Entry, ...]]:
     """Go over to the finished snapshot. Returns what the journal keeps, and what the group's log does not have."""
     orphans = _orphans(memory, building) if building.diverged else ()
+    # What was about to be applied may be in force by now, whatever is known of it.
+    uncertain = {(entry.kind, entry.key) for entry in memory.pending.values()}
     fresh: dict[int, Entry] = {}
     same: list[Entry] = []
     for name, entry in building.entries.items():
         mine = memory.current.get(name)
-        if mine is not None and mine.id == entry.id and (mine.digest, mine.removed) == (entry.digest, entry.removed):
+        if name in uncertain:
+            fresh[entry.sequence] = entry
+        elif mine is not None and mine.id == entry.id and (mine.digest, mine.removed) == (entry.digest, entry.removed):
             memory.current[name] = entry
             same.append(entry)
         elif mine is not None or not entry.removed:

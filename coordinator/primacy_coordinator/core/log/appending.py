@@ -65,7 +65,7 @@ def _cause(state: State, draft: Draft, current: Entry | None) -> str:
         return ""
     if draft.epoch < state.authority.record.accepted_epoch:
         return "STALE_EPOCH"
-    return "CONCURRENT" if draft.parent != (current.sequence if current is not None else 0) else ""
+    return "CONCURRENT" if current is not None and draft.parent != current.sequence else ""
 
 
 def _answer_conflict(state: State, turn: Turn, command: Append, conflict_id: str) -> None:

@@ -56,6 +56,8 @@ def policy_for(policy: Policy, key: str) -> ConflictPolicy:
 
 def decide(policy: ConflictPolicy, base: Entry | None, current: Entry | None, incoming: Entry) -> Decision:
     """Pure: what becomes of `incoming`, which was not made from `current`, or was made under an epoch that is over."""
+    if current is None:
+        return _won(True)  # Nobody else has written the key: nobody loses.
     match policy:
         case ConflictPolicy.REJECT:
             return Decision(AppendOutcome.LOST, rejected=True)
@@ -66,11 +68,11 @@ def decide(policy: ConflictPolicy, base: Entry | None, current: Entry | None, in
             if merged is not None:
                 return merged
         case ConflictPolicy.ACTIVE_WINS:
-            if current is not None and _authority(incoming) != _authority(current):
+            if _authority(incoming) != _authority(current):
                 return _won(_authority(incoming) > _authority(current))
         case ConflictPolicy.LAST_WRITER_WINS:
             pass
-    return _won(current is None or incoming.time > current.time)
+    return _won(incoming.time > current.time)
 
 
 def _won(won: bool) -> Decision:

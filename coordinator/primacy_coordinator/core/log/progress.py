@@ -9,8 +9,9 @@ from __future__ import annotations
 from primacy_wire.log_messages import EntryKind, ParkedNote, Progress
 from primacy_wire.messages import Lag
 
+from primacy_coordinator.core import observation
 from primacy_coordinator.core.log import durability
-from primacy_coordinator.core.state import State
+from primacy_coordinator.core.state import Region, State
 
 
 def of_region(state: State, region: str) -> list[tuple[str, Progress]]:
@@ -30,19 +31,53 @@ def best_of(state: State, region: str) -> Progress | None:
 
 def lag_of(state: State, region: str, now_ns: int) -> Lag | None:
     """What the region has not applied; None: not known, or nothing was ever in the log but heartbeats."""
-    ledger = state.log
     best = best_of(state, region)
-    if best is None or not (ledger.current or ledger.floor):
+    if best is None or not (state.log.current or state.log.floor):
         return None
-    entries = ledger.count_beyond(best.settled) + len(best.parked)
-    size = ledger.bytes_beyond(best.settled)
-    age_ns = ledger.age_beyond(best.settled, now_ns)
-    for note in best.parked:
-        record = ledger.records.get(note.sequence)
+    return _beyond(state, best, state.log.head, tuple(note.sequence for note in best.parked), now_ns)
+
+
+def deficit_of(state: State, region: str, now_ns: int) -> Lag | None:
+    """What the region has not applied and another one that is heard has: what waiting for another could save.
+
+    What no region has applied speaks against none of them, or one entry that nobody can apply would leave the group
+    without an active region for good (I8). It is priced all the same.
+    """
+    best = best_of(state, region)
+    if best is None or not (state.log.current or state.log.floor):
+        return None
+    others = [other for name in state.regions if name != region and (other := best_of(state, name)) is not None]
+    upto = max((other.settled for other in others), default=0)
+    parked = tuple(
+        note.sequence for note in best.parked if any(durability.has(other, note.sequence) for other in others)
+    )
+    return _beyond(state, best, upto, parked, now_ns)
+
+
+def _beyond(state: State, best: Progress, upto: int, parked: tuple[int, ...], now_ns: int) -> Lag:
+    """What lies between what was settled and `upto`, and what of it was put aside."""
+    ledger = state.log
+    entries, size, age_ns = len(parked), 0, 0
+    if upto > best.settled:
+        entries += ledger.count_beyond(best.settled) - ledger.count_beyond(upto)
+        size = ledger.bytes_beyond(best.settled) - ledger.bytes_beyond(upto)
+        age_ns = ledger.age_beyond(best.settled, now_ns)
+    for sequence in parked:
+        record = ledger.records.get(sequence)
         if record is not None:
             size += record.entry.size
-        age_ns = max(age_ns, ledger.age_beyond(note.sequence - 1, now_ns))
+        age_ns = max(age_ns, ledger.age_beyond(sequence - 1, now_ns))
     return Lag(age_ns, entries, size)
+
+
+def data_lag(state: State, region: Region, now_ns: int) -> Lag:
+    """How far a region is behind by everything that is known: what its service says, and what the log says."""
+    return worse(observation.lag_of(region), lag_of(state, region.record.name, now_ns))
+
+
+def data_deficit(state: State, region: Region, now_ns: int) -> Lag:
+    """How far a region is behind others: what its service says, and what others have applied of the log."""
+    return worse(observation.lag_of(region), deficit_of(state, region.record.name, now_ns))
 
 
 def worse(one: Lag, other: Lag | None) -> Lag:
