@@ -135,10 +135,13 @@ def rank(given: ElectionInput) -> Ranking:
     refused: list[CandidateResult] = []
     soft_refuse = given.serving and not given.forced
     active = next((c for c in given.candidates if c.region == given.active_region), None)
+    judged = []
     for candidate in sorted(given.candidates, key=lambda c: c.region):
         cost = price(given, active, candidate)
-        verdict = _verdict(given, candidate, cost)
-        scores = _scores(given, candidate, verdict)
+        judged.append((candidate, cost, _verdict(given, candidate, cost)))
+    lag_known = all(c.lag.age_ns >= 0 for c, _, verdict in judged if not verdict.refuses(soft_refuse))
+    for candidate, cost, verdict in judged:
+        scores = _scores(given, candidate, verdict, lag_known)
         result = CandidateResult(candidate.region, 0, verdict.rule, verdict.detail, verdict.soft, scores, cost)
         (refused if verdict.refuses(soft_refuse) else ranked).append(result)
     ranked.sort(key=lambda result: (_order(result.scores), result.region))
@@ -211,7 +214,7 @@ def _order(scores: Scores) -> tuple[float, ...]:
     return tuple(-value if name in HIGHER_IS_BETTER else value for name, value in scores)
 
 
-def _scores(given: ElectionInput, candidate: CandidateInput, verdict: _Verdict) -> Scores:
+def _scores(given: ElectionInput, candidate: CandidateInput, verdict: _Verdict, lag_known: bool) -> Scores:
     """What is compared, in that order; coarse, so that noise does not overrule an operator's priority."""
     own: Scores
     match given.strategy:
@@ -226,9 +229,8 @@ def _scores(given: ElectionInput, candidate: CandidateInput, verdict: _Verdict) 
             )
         case ElectionStrategy.CAPACITY:
             own = (("headroom", round(headroom(candidate), 1)),)
-    lag = () if candidate.lag.age_ns < 0 else (("lag_s", round(candidate.lag.age_ns / 1e9, 1)),)
-    if any(other.lag.age_ns < 0 for other in given.candidates):
-        lag = ()  # Compared only where everybody measures it.
+    # Compared only where everybody who can be elected measures it.
+    lag = (("lag_s", round(candidate.lag.age_ns / 1e9, 1)),) if lag_known and candidate.lag.age_ns >= 0 else ()
     return (
         ("penalty", float(verdict.penalty)),
         ("unanswered", float(candidate.unanswered)),

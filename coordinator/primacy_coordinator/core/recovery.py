@@ -79,7 +79,8 @@ def _tell(state: State, turn: Turn, region: Region) -> None:
 def _reached(state: State, region: Region, now_ns: int) -> set[str]:
     found = set()
     well = region.verdict.status in WELL
-    if well or observation.is_heard(state, region, now_ns):
+    # What was said before it was lost does not count.
+    if well or (observation.is_heard(state, region, now_ns) and _is_heard_since(region)):
         found.add("returned")
     if not well:
         return found
@@ -94,6 +95,11 @@ def _reached(state: State, region: Region, now_ns: int) -> set[str]:
     if region.verdict.status is RegionStatus.HEALTHY and not _against(state, region, now_ns):
         found.add("eligible")
     return found
+
+
+def _is_heard_since(region: Region) -> bool:
+    """Whether an agent of it has reported since its verdict stands."""
+    return any(agent.session is not None and agent.report_ns > region.since_ns for agent in region.agents.values())
 
 
 def _meaning(state: State, step: str) -> str:

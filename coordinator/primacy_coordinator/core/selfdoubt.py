@@ -57,9 +57,9 @@ def _consider(state: State, turn: Turn) -> None:
 
 def _lost_at_ns(state: State, agent: Agent, now_ns: int) -> int | None:
     """When the agent was lost, by the end of its session or by silence; None: it was not."""
-    if agent.session is None:
-        return agent.lost_ns
     at_ns = agent.seen_ns + suspect_after_ns(state.policy.report_interval_ns)
+    if agent.session is None:
+        return None if agent.lost_ns is None else min(agent.lost_ns, at_ns)
     return at_ns if now_ns >= at_ns else None
 
 

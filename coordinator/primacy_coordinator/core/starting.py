@@ -55,7 +55,7 @@ def _consider_failover(state: State, turn: Turn) -> bool:
     record = lease.record
     active = state.regions.get(record.accepted_region)
     if lease.free_since_ns is not None:
-        waited_ns = now_ns - lease.free_since_ns
+        waited_ns = now_ns - max(lease.free_since_ns, state.doubted_ns)
         if waited_ns < (state.policy.grace_ns if record.phase is LeasePhase.ACCEPTED else 0):
             return False
         best = ranking.rank_now(state, now_ns)
@@ -143,7 +143,7 @@ def deadlines(state: State) -> list[int]:
     lease = state.authority
     found = [state.cancelled_until_ns] if state.cancelled_until_ns else []
     if lease.free_since_ns is not None:
-        found.append(lease.free_since_ns + state.policy.grace_ns)
+        found.append(max(lease.free_since_ns, state.doubted_ns) + state.policy.grace_ns)
     active = state.regions.get(lease.record.accepted_region)
     if active is not None and active.verdict.status is RegionStatus.DOWN:
         found.append(active.since_ns + state.policy.grace_ns)
