@@ -20,6 +20,8 @@ from primacy_wire.channel import make_sync_channel
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 READY_S = 30.0
+REGION = "r0"
+"""Where the writers of a log are."""
 
 
 def free_port() -> int:

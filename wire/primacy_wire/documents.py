@@ -82,26 +82,36 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _Twice(ValueError):
+    """A key is given twice in one object."""
+
+
+def _pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(found)
+    if len(value) != len(found):
+        seen: set[str] = set()
+        raise _Twice(next(key for key, _ in found if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return value
+
+
+def _constant(word: str) -> Any:
+    raise BadDocument(f"{word} is no JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+
+
 def _read_json(text: str, name: str) -> Any:
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(found)
-        if len(value) != len(found):
-            seen: set[str] = set()
-            twice = next(key for key, _ in found if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise BadDocument(f"{name}: the key {twice!r} is given twice in one object")
-        return value
-
-    def constant(word: str) -> Any:
-        raise BadDocument(f"{name}: {word} is no JSON")
-
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        return _JSON.decode(text)
     except json.JSONDecodeError as error:
         raise BadDocument(f"{name}:{error.lineno}: {error.msg}, at column {error.colno}") from error
     except RecursionError:
         raise BadDocument(f"{name} is nested deeper than {DEPTH_MAX} levels") from None
-    except BadDocument:
-        raise
+    except _Twice as error:
+        raise BadDocument(f"{name}: the key {error.args[0]!r} is given twice in one object") from None
+    except BadDocument as error:
+        raise BadDocument(f"{name}: {error}") from None
     except ValueError:
         raise BadDocument(f"{name} has a number that does not fit into 64 bits") from None
 

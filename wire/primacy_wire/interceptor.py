@@ -25,6 +25,10 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     What is INTERNAL is logged with its traceback under an id, and the caller gets only the id.
     """
 
+    def __init__(self) -> None:
+        self._wrapped: dict[str, tuple[Any, grpc.RpcMethodHandler[Any, Any]]] = {}
+        """By method: the handler, and what stands around it. Made once, not for every call."""
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
@@ -34,17 +38,25 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None  # no such method: gRPC answers UNIMPLEMENTED
         method = handler_call_details.method
-        options = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(_streaming(handler.stream_stream, method), **options)
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(_streaming(handler.unary_stream, method), **options)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method), **options)
-        return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method), **options)
+        known, wrapped = self._wrapped.get(method, (None, None))
+        if known is not handler or wrapped is None:
+            wrapped = _wrap(handler, method)
+            self._wrapped[method] = handler, wrapped
+        return wrapped
+
+
+def _wrap(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    options = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.request_streaming and handler.response_streaming:
+        return grpc.stream_stream_rpc_method_handler(_streaming(handler.stream_stream, method), **options)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(_streaming(handler.unary_stream, method), **options)
+    if handler.request_streaming:
+        return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method), **options)
+    return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method), **options)
 
 
 def _unary(behavior: Callable[..., Any], method: str) -> Callable[..., Any]:

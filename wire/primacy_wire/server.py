@@ -49,7 +49,7 @@ class ServerTls:
 
 def make_server(interceptors: Sequence[grpc.aio.ServerInterceptor] = ()) -> grpc.aio.Server:
     """A server without services or ports yet, whose handlers may raise any `PrimacyError`."""
-    return grpc.aio.server(
+    server = grpc.aio.server(
         interceptors=[*interceptors, ErrorInterceptor()],
         options=[
             # Else a second process binds the same port without an error and takes part of the connections.
@@ -61,6 +61,14 @@ def make_server(interceptors: Sequence[grpc.aio.ServerInterceptor] = ()) -> grpc
             ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ],
     )
+    # gRPC 1.85 waits for the next call of every registered method at once, and with each call builds that wait anew: a
+    # cost for every call that grows with the number of methods. Found by their names, methods cost no such thing.
+    server.add_registered_method_handlers = _register_nothing  # type: ignore[method-assign]
+    return server
+
+
+def _register_nothing(service_name: str, method_handlers: object) -> None:
+    """Methods are found through `add_generic_rpc_handlers`, which generated code calls as well."""
 
 
 class Health:

@@ -22,7 +22,6 @@ AT_ONCE_BYTES_MAX = {documents.JSON: 64 * 1024, documents.YAML: 2 * 1024}
 """Documents up to here are read at once, in about a millisecond; larger ones by a thread, one after the other."""
 
 _ID = re.compile(r"[!-~]{1,128}")
-_INT32_MAX = (1 << 31) - 1
 
 
 class Documents:
@@ -47,31 +46,30 @@ class Documents:
 
 async def parse_draft(fields: Fields, entry: replication_pb2.Entry, checker: Documents) -> Draft:
     """The write that the message means. Raises `InvalidRequest` with everything that is wrong with it."""
-    _check_writer(fields, entry)
-    if entry.kind == replication_pb2.ENTRY_KIND_MODEL:
-        _check_model(fields, entry)
-    elif entry.kind == replication_pb2.ENTRY_KIND_CONFIG:
+    kind, content, digest, size = entry.kind, entry.content, entry.digest, entry.size
+    wall_ns, counter = _check_writer(fields, entry)
+    if kind == replication_pb2.ENTRY_KIND_CONFIG:
         _check_document(fields, entry)
+    elif kind == replication_pb2.ENTRY_KIND_MODEL:
+        _check_model(fields, entry)
     else:
         fields.add("entry.kind", "REQUIRED", "must be ENTRY_KIND_MODEL or ENTRY_KIND_CONFIG")
     fields.check()
-    content = entry.content
-    digest, size = entry.digest, entry.size
-    if entry.kind == replication_pb2.ENTRY_KIND_CONFIG and not entry.removed:
+    if kind == replication_pb2.ENTRY_KIND_CONFIG and not entry.removed:
         await checker.check(fields, "entry.content", content, entry.format)
         digest, size = blake3(content).hexdigest(), len(content)
-        if entry.digest and entry.digest != digest:
+        if entry.digest not in ("", digest):
             fields.add("entry.digest", "DIGEST_MISMATCH", f"must be {digest}, the BLAKE3 digest of the content")
         fields.check()
     return Draft(
         id=entry.id,
-        kind=EntryKind(entry.kind),
+        kind=EntryKind(kind),
         key=entry.key,
         digest=digest,
         size=size,
         parent=entry.parent,
-        time_wall_ns=entry.time.wall_ns,
-        time_counter=entry.time.counter,
+        time_wall_ns=wall_ns,
+        time_counter=counter,
         epoch=entry.epoch,
         origin=entry.origin,
         agent=entry.agent,
@@ -82,27 +80,32 @@ async def parse_draft(fields: Fields, entry: replication_pb2.Entry, checker: Doc
     )
 
 
-def _check_writer(fields: Fields, entry: replication_pb2.Entry) -> None:
-    if not _ID.fullmatch(entry.id):
-        fields.add("entry.id", "ID_MALFORMED" if entry.id else "REQUIRED", ID_RULE)
-    elif entry.id.startswith(RESERVED):
+def _check_writer(fields: Fields, entry: replication_pb2.Entry) -> tuple[int, int]:
+    """Returns (wall_ns, counter) of the time of the write."""
+    entry_id, origin, agent, time = entry.id, entry.origin, entry.agent, entry.time
+    if not _ID.fullmatch(entry_id):
+        fields.add("entry.id", "ID_MALFORMED" if entry_id else "REQUIRED", ID_RULE)
+    elif entry_id.startswith(RESERVED):
         fields.add("entry.id", "ID_RESERVED", f"must not begin with {' or '.join(RESERVED)}: those are the log's own")
-    fields.name("entry.origin", entry.origin)
-    region, _, agent = entry.agent.partition("/")
-    if not (is_name(region) and is_name(agent)):
-        fields.add("entry.agent", "NAME_MALFORMED" if entry.agent else "REQUIRED", "must be REGION/AGENT")
-    elif region != entry.origin:
-        fields.add("entry.agent", "NAME_MALFORMED", f"must be an agent of the origin: {entry.origin}/AGENT")
-    for name, value in (("epoch", entry.epoch), ("parent", entry.parent), ("size", entry.size)):
-        if value < 0:
-            fields.add(f"entry.{name}", "OUT_OF_RANGE", "must be 0 or more")
-    if entry.time.wall_ns < 1:
+    fields.name("entry.origin", origin)
+    region, _, name = agent.partition("/")
+    if not is_name(name):
+        fields.add("entry.agent", "NAME_MALFORMED" if agent else "REQUIRED", "must be REGION/AGENT")
+    elif region != origin:
+        fields.add("entry.agent", "NAME_MALFORMED", f"must be an agent of the origin: {origin[:64]}/AGENT")
+    if entry.epoch < 0 or entry.parent < 0 or entry.size < 0:
+        for field, value in (("epoch", entry.epoch), ("parent", entry.parent), ("size", entry.size)):
+            if value < 0:
+                fields.add(f"entry.{field}", "OUT_OF_RANGE", "must be 0 or more")
+    wall_ns, counter = time.wall_ns, time.counter
+    if wall_ns < 1:
         fields.add("entry.time.wallNs", "REQUIRED", "must be when it was written, in nanoseconds since 1970")
-    if not 0 <= entry.time.counter <= _INT32_MAX:
+    if counter < 0:
         fields.add("entry.time.counter", "OUT_OF_RANGE", "must be 0 or more")
-    if entry.time.node not in ("", entry.agent):
+    if time.node not in ("", agent):
         fields.add("entry.time.node", "NAME_MALFORMED", "must be the same as `agent`, or not set")
     fields.text("entry.message", entry.message)
+    return wall_ns, counter
 
 
 def _check_model(fields: Fields, entry: replication_pb2.Entry) -> None:

@@ -86,7 +86,7 @@ class Fields:
 
     def known(self, path: str, value: int, allowed: Iterable[int]) -> int:
         """A number of an enum that this version knows, or 0 for not set."""
-        if value and value not in {int(number) for number in allowed}:
+        if value and all(value != number for number in allowed):
             self.add(path, "ENUM_UNKNOWN", f"{value} is no value that this version knows")
         return value
 

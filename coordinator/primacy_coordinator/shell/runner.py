@@ -118,6 +118,10 @@ class Runner:
         self._journal_readers: set[asyncio.Future[None]] = set()
         self.journal_sequence = 0
         """The newest number that was handed to the journal."""
+        self._told_just_now = False
+        """The machine heard of a batch on disk in this round of the loop."""
+        self._untold = 0
+        """The newest batch on disk that it has not heard of; 0: it knows all."""
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
         self._backoff_ns = BACKOFF_NS_MIN
         self._writes_held = False
@@ -263,14 +267,14 @@ class Runner:
         machine = self._machine
         if machine is None:
             return
-        deadline_ns = machine.next_deadline()
-        if self._timer is not None and self._timer_ns <= deadline_ns:
-            return
+        # A deadline that has passed already rings a moment from now, and is not put off by what happens until then.
+        ring_ns = max(machine.next_deadline(), now.mono_ns + TICK_NS_MIN)
         if self._timer is not None:
+            if self._timer_ns <= ring_ns:
+                return
             self._timer.cancel()
-        delay_ns = max(deadline_ns - now.mono_ns, TICK_NS_MIN)
-        self._timer_ns = now.mono_ns + delay_ns
-        self._timer = self._loop.call_later(delay_ns / SECOND_NS, self._ring)
+        self._timer_ns = ring_ns
+        self._timer = self._loop.call_later((ring_ns - now.mono_ns) / SECOND_NS, self._ring)
 
     def _ring(self) -> None:
         # Messages that arrived in this very round of the loop wake their readers in the next: let them go first.
@@ -364,7 +368,19 @@ class Runner:
         self._outbox.settle(batch)
         if self._settling:
             self._wake_readers(batch)
-        self.post(Durable(batch))
+        if self._told_just_now:
+            # The store tells of all batches of one commit in one go: of the others the machine hears of the last.
+            self._untold = batch
+        else:
+            self._told_just_now = True
+            self._loop.call_soon(self._tell_rest, generation)
+            self.post(Durable(batch))
+
+    def _tell_rest(self, generation: int) -> None:
+        if generation == self._generation:
+            batch, self._untold, self._told_just_now = self._untold, 0, False
+            if batch:
+                self.post(Durable(batch))
 
     # ---- when the store, or the machine, fails
 
@@ -379,6 +395,7 @@ class Runner:
             self._timer.cancel()
             self._timer = None
         self._unsent.clear()
+        self._told_just_now, self._untold = False, 0
         self.requests.fail(StoreTrouble(trouble))
         if not self._writes_held:
             self._writes_held = True

@@ -29,6 +29,15 @@ T = TypeVar("T")
 BATCHES_TOGETHER_MAX = 256
 """In one commit: more gain little and make the first wait longer."""
 
+ROWS_TOGETHER = (64, 16, 4, 1)
+"""Rows that one statement writes. The interpreter changes hands at every step of a statement, and `executemany` steps
+once for each row: while the event loop is busy, each step waits for it."""
+_PUT = {
+    count: f"INSERT INTO records VALUES {', '.join(['(?, ?, ?, ?)'] * count)} "
+    "ON CONFLICT DO UPDATE SET body = excluded.body"
+    for count in ROWS_TOGETHER
+}
+
 Key = tuple[str, str, str]
 """Group, kind and key of a record."""
 
@@ -211,10 +220,11 @@ class Writer:
         connection = db.conn
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
-                [(*key, body) for key, body in changes.items() if body is not None],
-            )
+            written = [(*key, body) for key, body in changes.items() if body is not None]
+            for size in ROWS_TOGETHER:
+                while len(written) >= size:
+                    rows, written = written[:size], written[size:]
+                    connection.execute(_PUT[size], [value for row in rows for value in row])
             connection.executemany(
                 "DELETE FROM records WHERE group_name = ? AND kind = ? AND key = ?",
                 [key for key, body in changes.items() if body is None],
