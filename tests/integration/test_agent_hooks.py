@@ -37,6 +37,8 @@ while [ -e {name}.hold ]; do sleep 0.05; done
 exit $(cat {name}.exit 2>/dev/null || echo 0)
 """
 
+ENDED = ("FAILOVER_STATE_SUCCEEDED", "FAILOVER_STATE_FAILED", "FAILOVER_STATE_ABORTED")
+
 
 class Place:
     """A region with one agent, and two hooks that a test steers by files."""
@@ -113,6 +115,8 @@ class Group:
         return dict(moves[0]) if moves else {}
 
     def fail_over(self, target: str) -> None:
+        """Once the move before it has ended for the coordinator too, which hears of it later than the agent."""
+        until(lambda: self.move().get("state") in ENDED, "the end of the move before")
         request = election_service_pb2.FailoverRequest(target_region=target, reason="a test")
         self.elections.Failover(request, timeout=5)
 

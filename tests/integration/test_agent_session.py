@@ -70,6 +70,7 @@ class Desk(AgentServiceServicer):
     sessions: int = 0
     say: asyncio.Queue[pb.SessionResponse | grpc.StatusCode] = field(default_factory=asyncio.Queue)
     on_accept: Callable[[], None] = lambda: None
+    speaking: asyncio.Task[None] | None = None
 
     async def Session(  # type: ignore[override]  # answers are written, not yielded
         self, requests: AsyncIterator[pb.SessionRequest], context: Any
@@ -77,7 +78,9 @@ class Desk(AgentServiceServicer):
         self.sessions += 1
         if self.refusal is not None:
             await context.abort(*self.refusal)
-        speaking = asyncio.create_task(self._speak(context))
+        if self.speaking is not None:
+            self.speaking.cancel()  # the word is for the newest session, even before the end of the old is seen
+        self.speaking = speaking = asyncio.create_task(self._speak(context))
         try:
             async for request in requests:
                 message = from_agent_from_proto(request)

@@ -102,6 +102,7 @@ def decide_grant(state: State, turn: Turn, region: str, failover_id: str) -> int
     )
     authority.holds.clear()
     authority.refused.clear()
+    authority.given_back = ""
     authority.accepted.clear()
     authority.promoting.clear()
     authority.wait_until_ns = 0
@@ -163,6 +164,7 @@ def reset_after_recovery(state: State, turn: Turn, epoch: int) -> None:
     authority = state.authority
     authority.holds.clear()
     authority.refused.clear()
+    authority.given_back = ""
     authority.accepted.clear()
     authority.promoting.clear()
     authority.wait_until_ns = 0
@@ -369,6 +371,8 @@ def on_refused(state: State, turn: Turn, session: Session, message: Refuse | Rel
             region=session.region,
             epoch=message.epoch,
         )
+        if session.life in state.authority.accepted and isinstance(message, Released):
+            state.authority.given_back = f"{session.key} gave it back: {message.reason}"
         if message.reason.startswith(PROMOTION_FAILED):
             _note_failed_promotion(state, turn, session, message.reason)
     _give_up(state, turn, session.life)
@@ -442,7 +446,7 @@ def on_time(state: State, turn: Turn) -> None:
         authority.run_out_told = True
         turn.journal(
             "lease-lapsed",
-            f"nobody renewed {record.holder}'s lease of epoch {record.epoch}",
+            f"nobody holds {record.holder}'s lease of epoch {record.epoch}: {authority.given_back or 'not renewed'}",
             Severity.WARNING,
             region=record.holder,
             epoch=record.epoch,

@@ -59,8 +59,11 @@ def _consider_failover(state: State, turn: Turn) -> bool:
         if waited_ns < (state.policy.grace_ns if record.phase is LeasePhase.ACCEPTED else 0):
             return False
         best = ranking.rank_now(state, now_ns)
-        cause = f"the active lease of {record.holder} ran out and nobody renewed it"
-        return _begin(state, turn, best, FailoverState.WAITING, cause, ("run-out", waited_ns))
+        if lease.given_back:
+            cause, before = f"nobody holds the active lease of {record.holder}: {lease.given_back}", "given-back"
+        else:
+            cause, before = f"the active lease of {record.holder} ran out and nobody renewed it", "run-out"
+        return _begin(state, turn, best, FailoverState.WAITING, cause, (before, waited_ns))
     if record.phase is not LeasePhase.ACCEPTED or active is None or active.verdict.status is not RegionStatus.DOWN:
         # It is there again: the next fault is another one.
         state.cancelled_until_ns = 0

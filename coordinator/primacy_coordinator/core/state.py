@@ -123,6 +123,8 @@ class Authority:
     """After a start: until when the recorded lease counts as valid for everybody, known or not."""
     refused: set[Life] = field(default_factory=set)
     """Lives that released or refused the epoch of `record`."""
+    given_back: str = ""
+    """Who gave the lease of `record` back by itself after it was active, and why."""
     accepted: set[Life] = field(default_factory=set)
     """Lives that said they hold the epoch of `record`."""
     offer_until_ns: int = 0
