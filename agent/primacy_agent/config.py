@@ -81,6 +81,34 @@ class TlsConfig(_Settings, frozen=True):
     """The name to expect in the coordinator's certificate instead of its host."""
 
 
+class ReplicationConfig(_Settings, frozen=True):
+    """Where models and documents go at this agent. Folders that are not given are below `stateDir`."""
+
+    models_dir: pathlib.Path = pathlib.Path()
+    """Models, as `NAME/current` and `NAME/releases/VERSION`."""
+    configs_dir: pathlib.Path = pathlib.Path()
+    """Configuration documents, each as a file of its key's name."""
+    store_dir: pathlib.Path = pathlib.Path()
+    """The contents of models. On the file system of `modelsDir` nothing is kept twice."""
+    bandwidth: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Bytes per second that this agent fetches at most; 0: no limit."""
+    on_apply: list[str] = []
+    """A program that is run when another version of a model is current."""
+    apply_timeout: Duration = Duration.of("60s")
+    keep_versions: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
+    """Of each model, so many of the newest versions stay installed."""
+
+    def below(self, folder: pathlib.Path) -> ReplicationConfig:
+        """The same, with every folder named."""
+        unset = pathlib.Path()
+        return msgspec.structs.replace(
+            self,
+            models_dir=self.models_dir if self.models_dir != unset else folder / "models",
+            configs_dir=self.configs_dir if self.configs_dir != unset else folder / "configs",
+            store_dir=self.store_dir if self.store_dir != unset else folder / "store",
+        )
+
+
 class AgentConfig(_Settings, frozen=True):
     """Everything that an agent can be told before it starts."""
 
@@ -119,6 +147,7 @@ class AgentConfig(_Settings, frozen=True):
     metrics_names: dict[str, str] = {}
     """Series of that page, by the names that a `prometheus` probe knows."""
     hooks: HooksConfig = HooksConfig()
+    replication: ReplicationConfig = ReplicationConfig()
 
     @property
     def all_probes(self) -> list[AnyProbe]:

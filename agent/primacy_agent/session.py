@@ -28,6 +28,7 @@ from primacy_wire.channel import make_channel
 from primacy_wire.clock import read_now
 from primacy_wire.errors import InvalidRequest
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
+from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot, Progress, RetryParked, TransferPlan
 from primacy_wire.messages import Answer, FromAgent, Report
 from primacy_wire.session_codec import from_agent_to_proto, to_agent_from_proto
 
@@ -69,6 +70,8 @@ END_S = 1.0
 CONNECT_NS_MAX = 3 * SECOND_NS
 REPORT_GAP_NS_MIN = 5 * MILLISECOND_NS
 """Reports on news follow each other no faster."""
+PROGRESS_GAP_NS_MIN = 20 * MILLISECOND_NS
+"""Words of how far the log has come here follow each other no faster."""
 COMPLAIN_NS = 60 * SECOND_NS
 """One trouble with one coordinator is logged no more often."""
 UNSENT_MAX = 1_000
@@ -90,6 +93,16 @@ class Host(Protocol):
     def run_hook(self, wanted: RunHook) -> None: ...
 
     def kill_hook(self, unwanted: KillHook) -> None: ...
+
+    def log_link_up(self) -> None: ...
+
+    def log_received(self, message: Entries | RetryParked | TransferPlan | GroupMetrics) -> None: ...
+
+    def build_progress(self) -> Progress: ...
+
+    def is_behind(self) -> bool: ...
+
+    def build_metrics(self, now: Now) -> MetricsSnapshot | None: ...
 
 
 class Session:
@@ -118,6 +131,9 @@ class Session:
         """When the last report was sent; 0 makes the next one due at once."""
         self._sent_ns = 0
         self.reported_number = 0
+        self._progress_due = False
+        self._progress_ns = 0
+        """When the last word of the log's progress was sent."""
         self._unanswered_ns = 0
         """When the first report was sent that no answer came after; 0: all are answered."""
         self._deadline_ns = 0
@@ -215,6 +231,11 @@ class Session:
         self._reported_ns = 0
         self._soon.set()
 
+    def progress_soon(self) -> None:
+        """Say how far the log has come here, without waiting for a report."""
+        self._progress_due = True
+        self._soon.set()
+
     async def run(self) -> None:
         """Keep a session open until `stop`, or until this life is superseded."""
         self.post(TimePassed())  # What an earlier life left to be done waits for no coordinator.
@@ -253,6 +274,7 @@ class Session:
             logger.info("connected", extra={"coordinator": address})
             self.post(LinkUp())
             self.post(Received(to_agent_from_proto(welcome)))
+            self._host.log_link_up()
             await self._talk(call)
         except TimeoutError:
             raise _Silence(f"{address} did not answer the hello in {CONNECT_NS_MAX / SECOND_NS:g} s") from None
@@ -288,6 +310,9 @@ class Session:
             if not isinstance(message, SessionResponse):
                 raise _error_of(await call.code(), await call.details())
             heard = to_agent_from_proto(message)
+            if isinstance(heard, Entries | RetryParked | TransferPlan | GroupMetrics):
+                self._host.log_received(heard)
+                continue
             if isinstance(heard, Answer):
                 self._unanswered_ns = 0
             self.post(Received(heard))
@@ -304,12 +329,14 @@ class Session:
             if now.mono_ns - self._reported_ns >= interval_ns:
                 await self._send_report(call)
                 now = read_now()
+            await self._send_progress(call, now)
             quiet_ns = now.mono_ns - self._unanswered_ns if self._unanswered_ns else 0
             if quiet_ns > max(SILENCE_INTERVALS * interval_ns, SILENCE_NS_MIN):
                 raise _Silence(f"no answer for {quiet_ns / SECOND_NS:.1f} s")
             due_ns = self._reported_ns + interval_ns - now.mono_ns
+            wait_ns = min(due_ns, PROGRESS_GAP_NS_MIN) if self._progress_due else due_ns
             try:
-                async with asyncio.timeout(max(due_ns, 0) / SECOND_NS):
+                async with asyncio.timeout(max(wait_ns, 0) / SECOND_NS):
                     await self._soon.wait()
             except TimeoutError:
                 pass
@@ -328,6 +355,15 @@ class Session:
         self.reports_count += 1
         self.reported_number = report.number
         await call.write(from_agent_to_proto(report))
+        self._progress_due = self._progress_due or self._host.is_behind()
+        metrics = self._host.build_metrics(now)
+        if metrics is not None:
+            await call.write(from_agent_to_proto(metrics))
+
+    async def _send_progress(self, call: grpc.aio.StreamStreamCall, now: Now) -> None:  # type: ignore[type-arg]
+        if self._progress_due and now.mono_ns - self._progress_ns >= PROGRESS_GAP_NS_MIN:
+            self._progress_due, self._progress_ns = False, now.mono_ns
+            await call.write(from_agent_to_proto(self._host.build_progress()))
 
     def _ended(self, code: str, details: str) -> None:
         self.last_error = f"{code}: {details}" if details else code

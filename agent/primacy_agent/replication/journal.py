@@ -157,6 +157,13 @@ class Journal:
         )
         return [_decode(body) for (body,) in found]
 
+    async def all_versions(self, kind: EntryKind) -> list[Entry]:
+        """Of every name."""
+        found = await self._ask(
+            lambda db: db.execute("SELECT body FROM versions WHERE kind = ? ORDER BY sequence", (int(kind),)).fetchall()
+        )
+        return [_decode(body) for (body,) in found]
+
     async def pin(self, name: str, version: int, pinned: bool) -> None:
         """Raises OSError."""
         statement = "INSERT OR IGNORE INTO pins VALUES (?, ?)"
