@@ -84,7 +84,7 @@ class Configs:
         entry = self._applied.get(key)
         return Document(entry, queued=False) if entry is not None else None
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Every key that ever was, sorted."""
         return sorted(self._applied.keys() | self._above.keys())
 

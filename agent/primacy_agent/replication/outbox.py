@@ -56,8 +56,8 @@ class Outbox:
         memory = journal.memory
         known = [*memory.current.values(), *memory.pending.values(), *(write.entry for write in journal.queue)]
         self._time = max((entry.time for entry in known), default=HybridTime())
-        self._seen: dict[tuple[EntryKind, str], int] = {}
-        """Numbers of versions written here that the log may not have brought yet."""
+        self._numbers: dict[str, int] = {}
+        """key -> number of the newest version that was written here: the log may not have brought it yet."""
         self.trouble = ""
         """Why the oldest write that waits was not taken yet."""
         if journal.queue:
@@ -95,7 +95,8 @@ class Outbox:
         """The coordinator's answer; None: it is kept here, in force, and submitted later. Raises PrimacyError."""
         known = self._configs.newest(entry.key)
         behind = self._waits_for(entry.key)
-        entry = self.stamp(replace(entry, parent=known.entry.sequence if known is not None else 0))
+        parent = max(known.entry.sequence if known is not None else 0, self._numbers.get(entry.key, 0))
+        entry = self.stamp(replace(entry, parent=parent))
         if if_version is not None and behind:
             raise Unavailable(f"a write of {entry.key} waits to be submitted, so its version is not certain", "QUEUED")
         if not behind and (self._link.connected or if_version is not None):
@@ -108,9 +109,24 @@ class Outbox:
                 if if_version is not None or error.reason not in LATER:
                     raise
             else:
+                self._number(entry, answer.sequence)
                 return answer
         await self._keep(entry)
         return None
+
+    def _number(self, entry: Entry, sequence: int) -> None:
+        if entry.kind is EntryKind.CONFIG and sequence:
+            self._numbers[entry.key] = max(sequence, self._numbers.get(entry.key, 0))
+
+    def applied(self, entries: Sequence[Entry]) -> None:
+        """The log has brought these."""
+        for entry in entries:
+            if self._numbers.get(entry.key, entry.sequence + 1) <= entry.sequence:
+                del self._numbers[entry.key]
+
+    def begin_anew(self) -> None:
+        """Numbers mean something else from here on."""
+        self._numbers.clear()
 
     def _waits_for(self, key: str) -> Entry | None:
         """The newest write of that document that waits."""
@@ -179,6 +195,7 @@ class Outbox:
             sequence = 0
         else:
             sequence = answer.sequence
+            self._number(entry, sequence)
         followers = [
             Queued(replace(one.entry, parent=sequence or one.entry.parent))
             for one in self._journal.queue

@@ -153,6 +153,7 @@ class Replicator:
         self._fetches.clear()
         self._timers.clear()
         self.fetching.clear()
+        self._outbox.begin_anew()
         self._tasks.start(self._models.agree(list(self.replica.memory.current.values())), name="agree")
 
     def _retry(self, sequence: int) -> None:
@@ -213,6 +214,7 @@ class Replicator:
             try:
                 if effect.entries[0].kind is EntryKind.CONFIG:
                     await self._configs.apply(effect.entries)
+                    self._outbox.applied(effect.entries)
                 else:
                     for entry in effect.entries:
                         await self._models.apply(entry)
