@@ -13,6 +13,7 @@ from importlib.metadata import version
 from primacy.v1 import agent_pb2
 from primacy_wire.clock import read_now
 from primacy_wire.instant import Now
+from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot, Progress, RetryParked, TransferPlan
 from primacy_wire.messages import Lag, Load, Report, ServiceState, agent_key
 
 from primacy_agent.config import AgentConfig
@@ -25,6 +26,7 @@ from primacy_agent.hook_config import program_problem
 from primacy_agent.hooks import HookRunner
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.running import Probes
+from primacy_agent.replication.parts import Replication
 from primacy_agent.session import Session
 from primacy_agent.state import AgentState
 from primacy_agent.tasks import Tasks
@@ -68,6 +70,17 @@ class Node:
             self._tasks,
         )
         self.session = Session(config, self.holder, state.keep, self, self._tasks)
+        self.replication = Replication(
+            config,
+            state.path,
+            self.key,
+            self.incarnation,
+            self.session,
+            self._addresses,
+            lambda: self.holder.memory.heard_epoch,
+            self.session.progress_soon,
+            self._tasks,
+        )
         self._hooks = HookRunner(config.hooks.argv(), state.path, self.session.post, self._tasks)
 
     # ---- life
@@ -76,6 +89,7 @@ class Node:
         self._hooks.end_leftover()
         self._show()
         self.probes.start()
+        self.replication.start()
         self._tasks.start(self.session.run(), name="session")
 
     async def stop(self, release: bool) -> None:
@@ -86,6 +100,7 @@ class Node:
         self.session.stop()
         await self._tasks.stop()
         self.probes.close()
+        await self.replication.close()
 
     async def failed(self) -> None:
         """Never returns; raises what a part raised that should not have."""
@@ -120,6 +135,29 @@ class Node:
 
     def kill_hook(self, unwanted: KillHook) -> None:
         self._hooks.kill(unwanted)
+
+    def log_link_up(self) -> None:
+        self.replication.replicator.link_up()
+
+    def log_received(self, message: Entries | RetryParked | TransferPlan | GroupMetrics) -> None:
+        if isinstance(message, GroupMetrics):
+            self.replication.metrics.heard(message)
+        else:
+            self.replication.replicator.receive(message)
+
+    def build_progress(self) -> Progress:
+        return self.replication.replicator.progress
+
+    def is_behind(self) -> bool:
+        return self.replication.replicator.is_behind
+
+    def build_metrics(self, now: Now) -> MetricsSnapshot | None:
+        return self.replication.metrics.due(now)
+
+    def _addresses(self) -> dict[str, str]:
+        """Where the other agents of the group are."""
+        directory = self.holder.directory
+        return {peer.agent: peer.address for peer in directory.peers} if directory is not None else {}
 
     def rows_changed(self) -> None:
         self._notify()

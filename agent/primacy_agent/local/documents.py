@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from blake3 import blake3
 from primacy.agent.v1 import local_service_pb2 as pb
 from primacy_wire import documents
 from primacy_wire.errors import BadField, InvalidRequest, NotFound, Refused
-from primacy_wire.hlc import HybridTime
 from primacy_wire.log_messages import Entry, EntryKind
 from primacy_wire.names import KEY_RULE, is_key
 
 from primacy_agent.replication.configs import Document
+from primacy_agent.replication.outbox import EMPTY
 from primacy_agent.replication.parts import Replication
 
 ID_LENGTH_MAX = 128
@@ -93,7 +93,7 @@ class Documents:
             "version", f"{request.key}@{request.version}", "`primacy config history` shows what is kept here"
         )
 
-    async def list(self, request: pb.ListConfigsRequest) -> pb.ListConfigsResponse:
+    async def list_configs(self, request: pb.ListConfigsRequest) -> pb.ListConfigsResponse:
         if not request.key:
             found = [self._configs.get(key) for key in self._configs.all_keys()]
             return pb.ListConfigsResponse(configs=[_config(one, bare=True) for one in found if one is not None])
@@ -107,7 +107,7 @@ class Documents:
         answer.configs.extend(_config(Document(entry, queued=False), bare=True) for entry in versions)
         return answer
 
-    async def watch(self, request: pb.WatchConfigRequest) -> AsyncIterator[pb.WatchConfigResponse]:
+    async def watch(self, request: pb.WatchConfigRequest) -> AsyncGenerator[pb.WatchConfigResponse, None]:
         """Each document that there is, then each that changes: removals too, once they were seen."""
         if request.key and not is_key(request.key):
             raise InvalidRequest(BadField("key", KEY_RULE))
@@ -168,7 +168,3 @@ def _config(document: Document, bare: bool = False) -> pb.Config:
     )
     shown.write_time.FromNanoseconds(entry.time.wall_ns)
     return shown
-
-
-EMPTY = Entry(0, "", EntryKind.CONFIG, "", "", 0, 0, 0, HybridTime(), 0, "", "", 0)
-"""A write before anything is known of it."""

@@ -15,6 +15,8 @@ from primacy.v1 import agent_pb2
 from primacy_wire.errors import NotFound
 
 from primacy_agent.local.answers import Answers
+from primacy_agent.local.documents import Documents
+from primacy_agent.local.models import ModelAnswers
 from primacy_agent.node import Node
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -26,6 +28,8 @@ class LocalService(LocalServiceServicer):
     def __init__(self, node: Node, answers: Answers) -> None:
         self._node = node
         self._answers = answers
+        self._documents = Documents(node.replication)
+        self._models = ModelAnswers(node.replication)
 
     async def GetActive(self, request: pb.GetActiveRequest, context: Context) -> pb.GetActiveResponse:
         self._answers.check_group(request.group)
@@ -58,6 +62,54 @@ class LocalService(LocalServiceServicer):
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         self._answers.check_group(request.group)
         return self._answers.status()
+
+    # ---- what is replicated
+
+    async def Publish(self, request: pb.PublishRequest, context: Context) -> AsyncIterator[pb.PublishResponse]:
+        self._answers.check_group(request.group)
+        async with aclosing(self._models.publish(request)) as stages:
+            async for stage in stages:
+                yield stage
+
+    async def WaitApplied(self, request: pb.WaitAppliedRequest, context: Context) -> pb.WaitAppliedResponse:
+        self._answers.check_group(request.group)
+        return await self._documents.wait_applied(request.sequence)
+
+    async def PutConfig(self, request: pb.PutConfigRequest, context: Context) -> pb.PutConfigResponse:
+        self._answers.check_group(request.group)
+        return await self._documents.put(request)
+
+    async def GetConfig(self, request: pb.GetConfigRequest, context: Context) -> pb.GetConfigResponse:
+        self._answers.check_group(request.group)
+        return await self._documents.get(request)
+
+    async def ListConfigs(self, request: pb.ListConfigsRequest, context: Context) -> pb.ListConfigsResponse:
+        self._answers.check_group(request.group)
+        return await self._documents.list_configs(request)
+
+    async def WatchConfig(
+        self, request: pb.WatchConfigRequest, context: Context
+    ) -> AsyncIterator[pb.WatchConfigResponse]:
+        self._answers.check_group(request.group)
+        async with aclosing(self._documents.watch(request)) as found:
+            async for one in found:
+                yield one
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        self._answers.check_group(request.group)
+        return await self._models.list_models(request.name)
+
+    async def ManageModel(self, request: pb.ManageModelRequest, context: Context) -> pb.ManageModelResponse:
+        self._answers.check_group(request.group)
+        return await self._models.manage(request)
+
+    async def VerifyModels(
+        self, request: pb.VerifyModelsRequest, context: Context
+    ) -> AsyncIterator[pb.VerifyModelsResponse]:
+        self._answers.check_group(request.group)
+        async with aclosing(self._models.verify(request.name)) as found:
+            async for one in found:
+                yield one
 
 
 class PeerService(PeerServiceServicer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,12 +74,17 @@ class Models:
             if not self._busy[digest]:
                 del self._busy[digest]
 
-    def needed(self) -> set[str]:
-        """Digests of what is installed, comes, or is being worked on."""
-        installed = {self._digests[name] for name in self._store.installed() if name in self._digests}
+    def needed(self, without: Collection[tuple[str, int]] = ()) -> set[str]:
+        """Digests of what is installed, comes, or is being worked on. `without`: (name, version) that shall go."""
+        kept = [name for name in self._store.installed() if name not in without]
+        installed = {self._digests[name] for name in kept if name in self._digests}
         pending = {entry.digest for entry in self._journal.memory.pending.values() if entry.kind is EntryKind.MODEL}
         current = {entry.digest for entry in self._journal.memory.current.values() if entry.kind is EntryKind.MODEL}
         return (installed | pending | current | self._busy.keys()) - {""}
+
+    def installed_as(self, digest: str) -> list[tuple[str, int]]:
+        """(name, version) of what is installed with that content."""
+        return [name for name in self._store.installed() if self._digests.get(name) == digest]
 
     def superfluous(self, name: str) -> list[int]:
         """Installed versions that go: neither current, nor pinned, nor among the newest that are kept."""

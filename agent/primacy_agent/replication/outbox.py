@@ -39,6 +39,9 @@ LATER = frozenset({"FROZEN", "IN_DOUBT", "FUTURE_EPOCH"})
 """Rules that refuse for now: what is kept here is submitted again."""
 LOCAL = replication_pb2.DURABILITY_LOCAL
 
+EMPTY = Entry(0, "", EntryKind.CONFIG, "", "", 0, 0, 0, HybridTime(), 0, "", "", 0)
+"""A write before anything is known of it."""
+
 
 class Outbox:
     """Owns the journal's queue."""

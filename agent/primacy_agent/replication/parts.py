@@ -14,6 +14,7 @@ from primacy_agent.replication.configs import Configs
 from primacy_agent.replication.journal import Journal
 from primacy_agent.replication.models import Models
 from primacy_agent.replication.outbox import Outbox
+from primacy_agent.replication.publishing import Publishing
 from primacy_agent.replication.replicator import Replicator
 from primacy_agent.store import ContentStore
 from primacy_agent.tasks import Tasks
@@ -56,6 +57,9 @@ class Replication:
         self.pieces = PieceServer(self.store)
         self.fetcher = Fetcher(
             self.store, key, config.group, address_of, tls, Limiter(self.config.bandwidth), self.pieces
+        )
+        self.publishing = Publishing(
+            self.journal, self.models, self.outbox, self.appender, self.store, self.fetcher, config.group
         )
         self.replicator = Replicator(
             incarnation,
