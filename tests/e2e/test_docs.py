@@ -144,8 +144,14 @@ class Reader:
         """Run what goes on for ever, until it has said something."""
         out = self.folder / "endless.out"
         with out.open("wb") as file:
+            # Started in the background of a shell, this process ignores the signal, and so would its children.
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self.folder, env=environ
+                ["env", "--default-signal=INT", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd=self.folder,
+                env=environ,
             )
         try:
             until(lambda: out.read_text().count("\n") > 1, f"{words} says something")

@@ -29,7 +29,12 @@ set -eu
 cd {folder}
 supervised() {{ [ -s server.pid ] && readlink "/proc/$(cat server.pid)/exe" >/dev/null; }}
 case $1 in
-  start) setsid -f bash -c 'echo $$ >server.pid; exec {example}/bin/start-server {env}' >>server.log 2>&1 </dev/null ;;
+  start)
+    # Only in a session of its own it outlives the hook that starts it: so wait until it is there.
+    rm -f server.pid
+    setsid -f bash -c 'echo $$ >server.pid; exec {example}/bin/start-server {env}' >>server.log 2>&1 </dev/null
+    while [ ! -s server.pid ]; do sleep 0.02; done
+    ;;
   start-by-hand)
     $AS "$PGBIN/pg_ctl" -w -D "$PGDATA" -o "-p $PGPORT -k $PGHOST" -l "$PGHOST/by-hand.log" start >/dev/null
     ;;
