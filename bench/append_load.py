@@ -2,8 +2,8 @@
 
 usage: python -m bench.append_load ADDRESS CALLERS EPOCH local|regions
 
-Says `ready` when every caller has had an answer, then obeys one order a line: `run SECONDS`, which prints a line of JSON
-with how many appends were acknowledged in that time and how long each took. Ends with its standard input.
+Says `ready` when every caller has had an answer, then obeys one order a line: `run SECONDS`, which prints a line of
+JSON with how many appends were acknowledged in that time and how long each took. Ends with its standard input.
 """
 
 from __future__ import annotations

@@ -113,6 +113,7 @@ class Node:
         readings = self.probes.readings
         counts = self.routes.counts()
         report = self.holder.report(now, health, readings.load(), self.peers.sights(), counts, self.detail())
+        self.replication.metrics.observe(readings.values)
         return replace(report, lag=readings.lag(), wall_ns=now.wall_ns)
 
     def authority_changed(self) -> None:

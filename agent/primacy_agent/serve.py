@@ -20,6 +20,7 @@ from primacy_agent.local.http import HttpServer
 from primacy_agent.local.service import LocalService, PeerService
 from primacy_agent.node import Node
 from primacy_agent.state import AgentState
+from primacy_agent.store import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def run(config: AgentConfig) -> None:
         raise CannotRun(str(error)) from error
     try:
         asyncio.run(_serve(config, state))
-    except (ListenError, OSError) as error:
+    except (ListenError, FolderError, StoreError, OSError) as error:
         raise CannotRun(str(error)) from error
     finally:
         state.close()
@@ -59,6 +60,7 @@ async def _serve(config: AgentConfig, state: AgentState) -> None:
     answers = Answers(node)
     server = make_server()
     add_LocalServiceServicer_to_server(LocalService(node, answers), server)
+    server.add_generic_rpc_handlers((node.replication.pieces.handler(),))  # Asked before the next one.
     add_PeerServiceServicer_to_server(PeerService(node), server)
     health = await add_health_and_reflection(server, SERVICES)
     listen(server, config.grpc.address, config.server_tls(), config.insecure)

@@ -38,7 +38,7 @@ class ModelAnswers:
         if bad:
             raise InvalidRequest(*bad)
         path = Path(request.path)
-        if not os.path.lexists(path):
+        if not await asyncio.to_thread(path.exists):
             raise NotFound("path", request.path, "the agent reads it on its own machine")
         publishing = self._replication.publishing
         seen = (0, 0, 0)

@@ -118,8 +118,7 @@ class PeerService(PeerServiceServicer):
 
     async def Ping(self, request: peer_service_pb2.PingRequest, context: Context) -> peer_service_pb2.PingResponse:
         node = self._node
-        if request.group not in ("", node.config.group):
-            raise NotFound("group", request.group, f"this agent belongs to {node.config.group!r}")
+        self._check_group(request.group)
         if request.to_agent not in ("", node.key):
             raise NotFound("agent", request.to_agent, f"this is {node.key}")
         return peer_service_pb2.PingResponse(
@@ -128,3 +127,29 @@ class PeerService(PeerServiceServicer):
             incarnation=node.incarnation,
             service_state=agent_pb2.ServiceState.ValueType(int(node.probes.health.state)),
         )
+
+    async def FetchChunks(
+        self, request: peer_service_pb2.FetchChunksRequest, context: Context
+    ) -> AsyncIterator[peer_service_pb2.FetchChunksResponse]:
+        """The same as `PieceServer.handler`, for whoever calls this class; the server is given the faster one."""
+        async with aclosing(self._node.replication.pieces.fetch_chunks(request, context)) as found:
+            async for frame in found:
+                yield peer_service_pb2.FetchChunksResponse.FromString(frame)
+
+    async def WatchPieces(
+        self, request: peer_service_pb2.WatchPiecesRequest, context: Context
+    ) -> AsyncIterator[peer_service_pb2.WatchPiecesResponse]:
+        self._check_group(request.group)
+        async with aclosing(self._node.replication.pieces.watch_pieces(request)) as found:
+            async for one in found:
+                yield one
+
+    async def ShareMetrics(
+        self, request: peer_service_pb2.ShareMetricsRequest, context: Context
+    ) -> peer_service_pb2.ShareMetricsResponse:
+        self._check_group(request.group)
+        return self._node.replication.metrics.share(request)
+
+    def _check_group(self, group: str) -> None:
+        if group not in ("", self._node.config.group):
+            raise NotFound("group", group, f"this agent belongs to {self._node.config.group!r}")

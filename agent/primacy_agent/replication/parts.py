@@ -12,6 +12,7 @@ from primacy_agent.config import AgentConfig
 from primacy_agent.replication.appending import Appender, Link
 from primacy_agent.replication.configs import Configs
 from primacy_agent.replication.journal import Journal
+from primacy_agent.replication.metrics import MetricsShare
 from primacy_agent.replication.models import Models
 from primacy_agent.replication.outbox import Outbox
 from primacy_agent.replication.publishing import Publishing
@@ -19,6 +20,7 @@ from primacy_agent.replication.replicator import Replicator
 from primacy_agent.store import ContentStore
 from primacy_agent.tasks import Tasks
 from primacy_agent.transfer import Fetcher, Limiter, PieceServer
+from primacy_agent.transfer.sources import Links
 
 JOURNAL_FILE = "replication.db"
 
@@ -33,7 +35,7 @@ class Replication:
         key: str,
         incarnation: str,
         link: Link,
-        address_of: Callable[[str], str | None],
+        addresses: Callable[[], dict[str, str]],
         epoch: Callable[[], int],
         say: Callable[[], None],
         tasks: Tasks,
@@ -55,9 +57,9 @@ class Replication:
         self.models = Models(self.store, self.journal, self.config, config.group, config.region)
         self.outbox = Outbox(self.journal, self.configs, self.appender, link, key, epoch)
         self.pieces = PieceServer(self.store)
-        self.fetcher = Fetcher(
-            self.store, key, config.group, address_of, tls, Limiter(self.config.bandwidth), self.pieces
-        )
+        self.links = Links(config.group, key, addresses, tls)
+        self.fetcher = Fetcher(self.store, key, self.links, Limiter(self.config.bandwidth), self.pieces)
+        self.metrics = MetricsShare(config.group, config.region, key, incarnation, link, self.links)
         self.publishing = Publishing(
             self.journal, self.models, self.outbox, self.appender, self.store, self.fetcher, config.group
         )
@@ -93,10 +95,11 @@ class Replication:
 
     def start(self) -> None:
         self._tasks.start(self.replicator.start(), name="replication")
+        self._tasks.start(self.metrics.run(), name="metrics")
 
     async def close(self) -> None:
         """After the tasks were stopped."""
         await self.appender.close()
-        await self.fetcher.close()
+        await self.links.close()
         self.store.close()
         self.journal.close()

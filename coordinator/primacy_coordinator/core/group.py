@@ -16,7 +16,7 @@ back, `weighing` weights.
 from __future__ import annotations
 
 from primacy_wire.instant import MILLISECOND_NS, Now
-from primacy_wire.log_messages import EntryKind, Progress
+from primacy_wire.log_messages import EntryKind, MetricsSnapshot, Progress
 from primacy_wire.messages import Accept, Frozen, HookRan, Refuse, Released, ReleaseRefused, Report
 
 from primacy_coordinator.core import (
@@ -51,7 +51,7 @@ from primacy_coordinator.core.events import (
     TimePassed,
 )
 from primacy_coordinator.core.loading import load
-from primacy_coordinator.core.log import compaction, durability, heartbeat, streaming
+from primacy_coordinator.core.log import compaction, durability, heartbeat, sharing, streaming
 from primacy_coordinator.core.log import readings as log_readings
 from primacy_coordinator.core.log_model import ConflictRecord, ConflictState
 from primacy_coordinator.core.model import FailoverRecord, Loaded, PolicyRecord
@@ -133,6 +133,8 @@ class Group:
                 heartbeat.on_report(state, turn, session, message)
             case Progress():
                 streaming.on_progress(state, turn, session, message)
+            case MetricsSnapshot():
+                sharing.on_snapshot(state, turn, session, message)
             case Accept():
                 authority.on_accept(state, turn, session, message)
             case Refuse() | Released():
@@ -174,6 +176,7 @@ class Group:
         durability.on_time(state, turn)
         heartbeat.on_time(state, turn)
         compaction.on_time(state, turn)
+        sharing.on_time(state, turn)
         weighing.refresh(state, turn)
         registry.refresh_directory(state, turn)
         state.settle_ns = self._settle_ns(turn.now.mono_ns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from primacy_wire.log_messages import MetricsSnapshot
 from primacy_wire.messages import Hello, Membership, Report, RouteCount
 
 from primacy_coordinator.core.causes import ClientCauses
@@ -49,6 +50,8 @@ class Session:
     """When the agent last proved that our answers reach it."""
 
     log: LogPeer = field(default_factory=LogPeer)
+    shared_ns: int = -1
+    """When it was last told what the regions measured."""
 
     @property
     def life(self) -> Life:
@@ -76,6 +79,10 @@ class Agent:
     """When its last session was lost; None: it has one, or never had."""
     wall_offset_ns: int = 0
     """How far its wall clock was ahead of ours at its last report."""
+    metrics: MetricsSnapshot | None = None
+    """What it measured in its newest window."""
+    metrics_ns: int = 0
+    """When that came."""
 
 
 @dataclass(slots=True)
@@ -222,6 +229,18 @@ class Weights:
 
 
 @dataclass(slots=True)
+class SharedMetrics:
+    """What regions measured, on its way to every agent (see `log.sharing`)."""
+
+    merged: dict[str, MetricsSnapshot] = field(default_factory=dict)
+    dirty: set[str] = field(default_factory=set)
+    """Regions with news that are not merged yet."""
+    fresh: set[str] = field(default_factory=set)
+    """Merged since everybody was last told."""
+    told_ns: int = 0
+
+
+@dataclass(slots=True)
 class State:
     """One group."""
 
@@ -238,6 +257,7 @@ class State:
     lineage: LineageRecord
     weights: Weights
     log: Ledger = field(default_factory=Ledger)
+    metrics: SharedMetrics = field(default_factory=SharedMetrics)
     regions: dict[str, Region] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)

@@ -160,6 +160,10 @@ class Replica:
                     self._plans[message.sequence] = message
                     if message.sequence in self._fetching:
                         out.append(Fetch(self.memory.pending[message.sequence], message))
+                    elif message.sequence in self.memory.parked and message.holders:
+                        # Whoever has it has come back.
+                        self._attempts.pop(message.sequence, None)
+                        self._retrying.add(message.sequence)
 
     def _take(self, message: Entries, changes: list[Change], out: list[ReplicaEffect]) -> None:
         if not message.snapshot:
