@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from primacy.v1 import agent_service_pb2 as pb
 
@@ -19,11 +20,11 @@ from primacy_wire.log_messages import (
     TransferPlan,
 )
 from primacy_wire.names import DIGEST_RULE, MODEL_NAME_RULE, is_digest, is_model_name
-from primacy_wire.sketch import BUCKETS_MAX
+from primacy_wire.sketch import COUNT_MAX, has_place
 
 CHAIN_MAX = (1 << 63) - 1
-BUCKETS_SENT_MAX = 4 * BUCKETS_MAX
-"""As `Sketch.from_series` takes them: buckets of one sketch, empty ones between them included."""
+SUM_MAX = 1e300
+"""Of one series of one agent: what many measured together is finite still."""
 
 
 # ---- from an agent
@@ -194,11 +195,19 @@ def metrics_to_proto(snapshot: MetricsSnapshot) -> pb.MetricsSnapshot:
 
 
 def metrics_from_proto(proto: pb.MetricsSnapshot) -> MetricsSnapshot:
-    """A snapshot, from an agent or from a peer. Raises InvalidRequest."""
+    """An agent's snapshot, from itself. Raises InvalidRequest."""
     checks = Checks("metrics")
     snapshot = _read_snapshot(proto, checks, "")
     checks.finish()
     return snapshot
+
+
+def shared_from_proto(protos: Iterable[pb.MetricsSnapshot], prefix: str) -> tuple[MetricsSnapshot, ...]:
+    """Snapshots of agents, from any other one. `prefix` is the message's name. Raises InvalidRequest."""
+    checks = Checks(prefix)
+    found = tuple(_read_snapshot(proto, checks, f"snapshots[{index}].") for index, proto in enumerate(protos))
+    checks.finish()
+    return found
 
 
 def group_metrics_to_proto(metrics: GroupMetrics) -> pb.GroupMetrics:
@@ -209,36 +218,45 @@ def group_metrics_from_proto(proto: pb.GroupMetrics) -> GroupMetrics:
     """Raises InvalidRequest."""
     checks = Checks("groupMetrics")
     found = tuple(
-        _read_snapshot(snapshot, checks, f"snapshots[{index}].") for index, snapshot in enumerate(proto.snapshots)
+        _read_snapshot(snapshot, checks, f"snapshots[{index}].", of_region=not snapshot.agent)
+        for index, snapshot in enumerate(proto.snapshots)
     )
     checks.finish()
     return GroupMetrics(found)
 
 
-def _read_snapshot(proto: pb.MetricsSnapshot, checks: Checks, path: str) -> MetricsSnapshot:
+def _read_snapshot(proto: pb.MetricsSnapshot, checks: Checks, path: str, of_region: bool = False) -> MetricsSnapshot:
+    """`of_region`: of all agents of a region together; it counts what they counted."""
     checks.name(f"{path}region", proto.region)
-    checks.agent(f"{path}agent", proto.agent)
-    if proto.agent.partition("/")[0] != proto.region:
-        checks.refuse(f"{path}agent", f"must be an agent of the region {proto.region[:TEXT_MAX]!r}")
+    if not of_region:
+        checks.agent(f"{path}agent", proto.agent)
+        if proto.agent.partition("/")[0] != proto.region:
+            checks.refuse(f"{path}agent", f"must be an agent of the region {proto.region[:TEXT_MAX]!r}")
     checks.text(f"{path}incarnation", proto.incarnation, required=True)
     checks.count(f"{path}version", proto.version, least=1)
     checks.count(f"{path}windowNs", proto.window_ns, least=1)
     checks.count(f"{path}wallNs", proto.wall_ns)
-    series = tuple(_read_series(one, checks, f"{path}series[{index}]") for index, one in enumerate(proto.series))
+    series = tuple(
+        _read_series(one, checks, f"{path}series[{index}]", of_region) for index, one in enumerate(proto.series)
+    )
     return MetricsSnapshot(
         proto.region, proto.agent, proto.incarnation, proto.version, proto.window_ns, proto.wall_ns, series
     )
 
 
-def _read_series(proto: pb.SeriesSketch, checks: Checks, path: str) -> SeriesSketch:
+def _read_series(proto: pb.SeriesSketch, checks: Checks, path: str, of_region: bool) -> SeriesSketch:
     buckets = tuple(proto.buckets)
     checks.text(f"{path}.name", proto.name, required=True)
     for name, value in (("sum", proto.sum), ("min", proto.min), ("max", proto.max), ("last", proto.last)):
         if not math.isfinite(value):
             checks.refuse(f"{path}.{name}", "must be a finite number")
     checks.count(f"{path}.zeros", proto.zeros)
-    if len(buckets) > BUCKETS_SENT_MAX:
-        checks.refuse(f"{path}.buckets", f"must be at most {BUCKETS_SENT_MAX}")
+    if not of_region and abs(proto.sum) > SUM_MAX:
+        checks.refuse(f"{path}.sum", f"must be at most {SUM_MAX:g}")
+    if not of_region and proto.count > COUNT_MAX:
+        checks.refuse(f"{path}.count", f"must be at most {COUNT_MAX}")
+    if not has_place(proto.first_bucket, len(buckets)):
+        checks.refuse(f"{path}.buckets", "no value lies in the first or the last of them")
     elif min(buckets, default=0) < 0:
         checks.refuse(f"{path}.buckets", "must be 0 or more each")
     elif proto.zeros + sum(buckets) != proto.count:

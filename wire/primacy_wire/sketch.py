@@ -17,8 +17,19 @@ GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 LOG_GAMMA = math.log(GAMMA)
 SMALLEST = 1e-9
 """Values below count as zeros: a nanosecond where seconds are measured."""
+LARGEST = 1e60
+"""Nothing larger is measured, so that sums stay finite and a sketch has a length that can be sent."""
 BUCKETS_MAX = 2048
 """More than any span of measured values needs (a factor of 10^17); the lowest are added up beyond that."""
+INDEX_MIN = math.floor(math.log(SMALLEST) / LOG_GAMMA)
+INDEX_MAX = math.ceil(math.log(LARGEST) / LOG_GAMMA)
+"""A value lies in a bucket between these two."""
+COUNT_MAX = 2**48
+"""Values of one series of one agent: what thousands of agents measured together still fits 63 bits."""
+SERIES_MAX = 200
+"""Series of a snapshot: what is shared with every agent must stay small."""
+SNAPSHOT_BYTES_MAX = 64 * 1024
+"""Of what one agent, or one region, shares (see `series_bytes`)."""
 
 
 class Sketch:
@@ -37,8 +48,8 @@ class Sketch:
         self.buckets: dict[int, int] = {}
 
     def add(self, value: float, count: int = 1) -> None:
-        """`value` must be finite; raises ValueError. Negative values are told from others by `min` alone."""
-        if not math.isfinite(value):
+        """Raises ValueError for what is no number or beyond `LARGEST`. Negative values are told by `min` alone."""
+        if not can_measure(value):
             raise ValueError(f"{value} cannot be measured")
         self.count += count
         self.sum += value * count
@@ -55,6 +66,14 @@ class Sketch:
 
     def merge(self, other: Sketch) -> None:
         """Take in what another has seen. `last` becomes the other's, if it has seen anything."""
+        self._add_up(other, other.buckets.items())
+
+    def merge_series(self, series: SeriesSketch) -> None:
+        """The same for a series that was checked when it came (`from_series` checks one)."""
+        first = series.first_bucket
+        self._add_up(series, ((first + at, count) for at, count in enumerate(series.buckets) if count))
+
+    def _add_up(self, other: Sketch | SeriesSketch, buckets: Iterable[tuple[int, int]]) -> None:
         if not other.count:
             return
         self.count += other.count
@@ -63,7 +82,7 @@ class Sketch:
         self.max = max(self.max, other.max)
         self.last = other.last
         self.zeros += other.zeros
-        for index, count in other.buckets.items():
+        for index, count in buckets:
             self.buckets[index] = self.buckets.get(index, 0) + count
         if len(self.buckets) > BUCKETS_MAX:
             self._collapse()
@@ -120,22 +139,62 @@ class Sketch:
             raise ValueError(f"series {series.name!r} counts below zero")
         if series.zeros + sum(series.buckets) != series.count:
             raise ValueError(f"series {series.name!r} has {series.count} values, its buckets do not")
-        if len(series.buckets) > 4 * BUCKETS_MAX:
-            raise ValueError(f"series {series.name!r} has {len(series.buckets)} buckets")
+        if not has_place(series.first_bucket, len(series.buckets)):
+            raise ValueError(f"series {series.name!r} has buckets that no value lies in")
         if not all(map(math.isfinite, (series.sum, series.min, series.max, series.last))):
             raise ValueError(f"series {series.name!r} has figures that are no numbers")
-        if series.count:
-            found.count, found.sum, found.zeros = series.count, series.sum, series.zeros
-            found.min, found.max, found.last = series.min, series.max, series.last
-            found.buckets = {
-                series.first_bucket + offset: count for offset, count in enumerate(series.buckets) if count
-            }
+        found.merge_series(series)
         return found
+
+
+class Merging:
+    """Series of the same name added up, bit by bit: to merge what a thousand agents measured takes a while."""
+
+    def __init__(self) -> None:
+        self._sketches: dict[str, Sketch] = {}
+
+    def add(self, series: Iterable[SeriesSketch]) -> None:
+        """Take in series that were checked when they came. Names beyond `SERIES_MAX` are left out."""
+        for one in series:
+            sketch = self._sketches.get(one.name)
+            if sketch is None:
+                if len(self._sketches) >= SERIES_MAX:
+                    continue
+                sketch = self._sketches[one.name] = Sketch()
+            sketch.merge_series(one)
+
+    def series(self, bytes_max: int = SNAPSHOT_BYTES_MAX) -> tuple[SeriesSketch, ...]:
+        """What fits, the first names first."""
+        return fitting((sketch.to_series(name) for name, sketch in sorted(self._sketches.items())), bytes_max)
 
 
 def merged(series: Iterable[SeriesSketch]) -> tuple[SeriesSketch, ...]:
     """Series of the same name added up, sorted by name."""
-    found: dict[str, Sketch] = {}
+    merging = Merging()
+    merging.add(series)
+    return merging.series()
+
+
+def can_measure(value: float) -> bool:
+    return abs(value) <= LARGEST  # Nothing is less than NaN.
+
+
+def has_place(first_bucket: int, length: int) -> bool:
+    """Whether there can be values in all of so many buckets."""
+    return not length or (first_bucket >= INDEX_MIN and first_bucket + length - 1 <= INDEX_MAX)
+
+
+def series_bytes(series: SeriesSketch) -> int:
+    """About what it takes on the wire, rather too much: every bucket is counted as long as the whole."""
+    return 64 + 4 * len(series.name) + len(series.buckets) * (1 + series.count.bit_length() // 7)
+
+
+def fitting(series: Iterable[SeriesSketch], bytes_max: int = SNAPSHOT_BYTES_MAX) -> tuple[SeriesSketch, ...]:
+    """As many of them as a snapshot may have, left out where they do not fit."""
+    found: list[SeriesSketch] = []
     for one in series:
-        found.setdefault(one.name, Sketch()).merge(Sketch.from_series(one))
-    return tuple(sketch.to_series(name) for name, sketch in sorted(found.items()))
+        size = series_bytes(one)
+        if size <= bytes_max and len(found) < SERIES_MAX:
+            bytes_max -= size
+            found.append(one)
+    return tuple(found)

@@ -10,8 +10,9 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 from primacy.v1 import agent_service_pb2
+from primacy_wire.codec_log import metrics_to_proto, shared_from_proto
 from primacy_wire.errors import InvalidRequest
-from primacy_wire.log_messages import KEY_LENGTH_MAX, MODEL_NAME_LENGTH_MAX, Entries, Progress
+from primacy_wire.log_messages import KEY_LENGTH_MAX, MODEL_NAME_LENGTH_MAX, Entries, GroupMetrics, Progress
 from primacy_wire.names import is_key, is_model_name
 from primacy_wire.session_codec import from_agent_from_proto, to_agent_from_proto, to_agent_to_proto
 
@@ -94,6 +95,15 @@ def test_the_sound_examples_are_sound(kind: str) -> None:
         ("metrics", {"series": [{**SERIES, "buckets": ["-2"]}]}, "series[0].buckets"),
         ("metrics", {"series": [{**SERIES, "buckets": ["0"] * 9000}]}, "series[0].buckets"),
         ("metrics", {"series": [{**SERIES, "count": "4"}]}, "series[0].count"),
+        ("metrics", {"series": [{**SERIES, "firstBucket": 2**31 - 1}]}, "series[0].buckets"),
+        ("metrics", {"series": [{**SERIES, "firstBucket": -(2**31)}]}, "series[0].buckets"),
+        ("metrics", {"series": [{**SERIES, "sum": -1e301}]}, "series[0].sum"),
+        (
+            "metrics",
+            {"series": [{**SERIES, "zeros": "0", "count": str(2**49), "buckets": [str(2**49)]}]},
+            "series[0].count",
+        ),
+        ("metrics", {"agent": ""}, "agent"),
         ("entries", {"storeId": ""}, "storeId"),
         ("entries", {"after": "-1"}, "after"),
         ("entries", {"upto": "1", "entries": []}, "upto"),
@@ -142,6 +152,22 @@ def test_the_sound_examples_are_sound(kind: str) -> None:
 def test_what_cannot_be_is_named(kind: str, change: dict[str, Any], path: str) -> None:
     message = {**copy.deepcopy({**FROM_AGENT, **TO_AGENT}[kind]), **change}
     assert f"{kind}.{path}" in bad_fields(kind, message)
+
+
+def test_a_region_counts_what_its_agents_counted() -> None:
+    series = {**SERIES, "sum": 1e301, "count": str(2**59), "zeros": "0", "buckets": [str(2**59)]}
+    found = read("groupMetrics", {"snapshots": [{**SNAPSHOT, "agent": "", "series": [series]}]})
+    assert isinstance(found, GroupMetrics) and found.snapshots[0].series[0].count == 2**59
+    assert to_agent_from_proto(to_agent_to_proto(found)) == found
+
+
+def test_what_other_agents_share_is_named_by_its_place() -> None:
+    protos = [json_format.ParseDict(one, agent_service_pb2.MetricsSnapshot()) for one in (SNAPSHOT, SNAPSHOT)]
+    assert [metrics_to_proto(one) for one in shared_from_proto(protos, "request")] == protos
+    protos[1].agent = ""
+    with pytest.raises(InvalidRequest) as caught:
+        shared_from_proto(protos, "request")
+    assert {field.path for field in caught.value.fields} == {"request.snapshots[1].agent"}
 
 
 def test_a_long_reason_of_a_parked_entry_is_cut_and_its_agent_heard() -> None:

@@ -31,6 +31,7 @@ from primacy_wire.session_codec import (
     to_agent_from_proto,
     to_agent_to_proto,
 )
+from primacy_wire.sketch import INDEX_MAX, INDEX_MIN
 
 COUNTS = st.integers(0, 2**63 - 1)
 EPOCHS = st.integers(1, 2**63 - 1)
@@ -151,11 +152,11 @@ def batches(draw: st.DrawFn) -> Entries:
 def sketches(draw: st.DrawFn) -> SeriesSketch:
     buckets = tuple(draw(st.lists(SMALL, max_size=5)))
     zeros = draw(SMALL)
-    first = draw(st.integers(-(2**31), 2**31 - 1))
+    first = draw(st.integers(INDEX_MIN, INDEX_MAX - len(buckets)))
     return SeriesSketch(
         draw(IDS),
         zeros + sum(buckets),
-        draw(FINITE),
+        draw(st.floats(-1e300, 1e300)),
         draw(FINITE),
         draw(FINITE),
         draw(FINITE),
@@ -166,12 +167,11 @@ def sketches(draw: st.DrawFn) -> SeriesSketch:
 
 
 @st.composite
-def snapshots(draw: st.DrawFn) -> MetricsSnapshot:
+def snapshots(draw: st.DrawFn, of_region: bool = False) -> MetricsSnapshot:
     region = draw(NAMES)
     series = tuple(draw(st.lists(sketches(), max_size=3)))
-    return MetricsSnapshot(
-        region, f"{region}/{draw(NAMES)}", draw(IDS), draw(EPOCHS), draw(EPOCHS), draw(COUNTS), series
-    )
+    agent = "" if of_region else f"{region}/{draw(NAMES)}"
+    return MetricsSnapshot(region, agent, draw(IDS), draw(EPOCHS), draw(EPOCHS), draw(COUNTS), series)
 
 
 PROGRESS = st.builds(
@@ -211,7 +211,7 @@ TO_AGENT = st.one_of(
     batches(),
     PLANS,
     st.builds(RetryParked, st.lists(EPOCHS, max_size=3).map(tuple)),
-    st.builds(GroupMetrics, st.lists(snapshots(), max_size=2).map(tuple)),
+    st.builds(GroupMetrics, st.lists(snapshots() | snapshots(of_region=True), max_size=2).map(tuple)),
     st.builds(m.Welcome, STORES, st.booleans(), COUNTS, EPOCHS, MEMBERSHIPS),
     st.builds(m.Answer, IDS, EPOCHS, STORES, COUNTS, st.booleans(), COUNTS, DRIFTS, COUNTS, EPOCHS),
     st.builds(m.Offer, IDS, EPOCHS, STORES, EPOCHS, COUNTS, DRIFTS, MEMBERSHIPS, TEXTS, TEXTS),

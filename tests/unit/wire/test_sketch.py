@@ -9,8 +9,22 @@ import pytest
 from ddsketch import DDSketch
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy_wire.log_messages import SeriesSketch
-from primacy_wire.sketch import BUCKETS_MAX, RELATIVE_ERROR, Sketch, merged
+from primacy_wire.codec_log import metrics_to_proto
+from primacy_wire.log_messages import MetricsSnapshot, SeriesSketch
+from primacy_wire.sketch import (
+    BUCKETS_MAX,
+    LARGEST,
+    RELATIVE_ERROR,
+    SERIES_MAX,
+    SMALLEST,
+    SNAPSHOT_BYTES_MAX,
+    Merging,
+    Sketch,
+    fitting,
+    has_place,
+    merged,
+    series_bytes,
+)
 
 QUANTILES = (0.0, 0.01, 0.5, 0.9, 0.99, 0.999, 1.0)
 positive = st.floats(1e-8, 1e12)
@@ -82,7 +96,7 @@ def test_what_is_not_above_zero_is_counted_and_the_smallest_known() -> None:
     assert sketch.quantile(1.0) == pytest.approx(5.0, rel=RELATIVE_ERROR) and sketch.quantile(0.0) == -3.0
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.1 * LARGEST, -1.1 * LARGEST])
 def test_what_is_no_number_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="cannot be measured"):
         Sketch().add(value)
@@ -105,6 +119,8 @@ def test_the_lowest_buckets_are_added_up_beyond_the_most() -> None:
         SeriesSketch("a", 1, 1, 0, 1, 1, 2, 0, (-1,)),
         SeriesSketch("a", 1, math.nan, 0, 1, 1, 1),
         SeriesSketch("a", 1, 1, 0, 1, 1, 1, 0, (0,) * (5 * BUCKETS_MAX)),
+        SeriesSketch("a", 1, 1, 0, 1, 1, 0, 2**31 - 1, (1,)),
+        SeriesSketch("a", 1, 1, 0, 1, 1, 0, -(2**31), (1,)),
     ],
 )
 def test_series_that_no_sketch_can_be_are_refused(series: SeriesSketch) -> None:
@@ -116,3 +132,36 @@ def test_series_of_one_name_add_up() -> None:
     one, other = of([1.0, 2.0]).to_series("b"), of([4.0]).to_series("b")
     first, second = merged([one, of([9.0]).to_series("a"), other])
     assert (first.name, second.name, second.count, second.sum) == ("a", "b", 3, 7.0)
+
+
+def test_whatever_is_measured_comes_out_as_a_series_that_is_taken() -> None:
+    widest = of([SMALLEST, LARGEST, -LARGEST, 0.0]).to_series("a")
+    assert has_place(widest.first_bucket, len(widest.buckets)) and math.isfinite(widest.sum)
+    assert Sketch.from_series(widest).to_series("a") == widest
+
+
+def test_merging_in_steps_is_merging_at_once() -> None:
+    parts = [[of([float(10 * part + number)]).to_series(f"s{number}") for number in range(4)] for part in range(5)]
+    merging = Merging()
+    for part in parts:
+        merging.add(part)
+    assert merging.series() == merged(series for part in parts for series in part)
+    assert [series.count for series in merging.series()] == [5, 5, 5, 5]
+
+
+def test_what_does_not_fit_a_snapshot_is_left_out() -> None:
+    many = [of([1.0]).to_series(f"s{number:03}") for number in range(SERIES_MAX + 3)]
+    assert fitting(many) == tuple(many[:SERIES_MAX]) == merged(many)
+    long = of([SMALLEST, LARGEST] * 64).to_series("long")
+    assert len(long.buckets) > BUCKETS_MAX and series_bytes(long) < SNAPSHOT_BYTES_MAX < 5 * series_bytes(long)
+    assert fitting([long, *many[:2], long, long, long, long]) == (long, *many[:2], long, long, long)
+    assert fitting([long], series_bytes(long) - 1) == ()
+
+
+def test_no_series_takes_more_than_is_said() -> None:
+    draw = random.Random(3)
+    for name in ("a", "ä" * 100, "𝕏" * 50):
+        values = [draw.lognormvariate(0, 9) for _ in range(draw.randint(1, 4_000))]
+        series = of(values).to_series(name)
+        proto = metrics_to_proto(MetricsSnapshot("eu", "eu/a", "life", 1, 1, 1, (series,)))
+        assert proto.series[0].ByteSize() <= series_bytes(series)
