@@ -79,7 +79,7 @@ class BareReplicationService(replication_service_pb2_grpc.ReplicationServiceServ
     def __init__(self, log: BareLog) -> None:
         self._log = log
 
-    async def Append(self, request: pb.AppendRequest, context: Any) -> pb.AppendResponse:  # noqa: ARG002
+    async def Append(self, request: pb.AppendRequest, context: Any) -> pb.AppendResponse:  # noqa: ARG002, N802
         number = await self._log.append(request.entry.SerializeToString())
         return pb.AppendResponse(sequence=number, version=1, outcome=pb.APPEND_OUTCOME_APPENDED)
 

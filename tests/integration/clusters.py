@@ -24,6 +24,7 @@ from primacy.v1 import (
     election_service_pb2_grpc,
     region_service_pb2,
     region_service_pb2_grpc,
+    replication_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
 )
@@ -109,8 +110,9 @@ class AgentProcess(Process):
         path.write_text(yaml.safe_dump(config))
         super().__init__(f"{region}/{name}", [sys.executable, "-m", "primacy_agent.main", "--config", str(path)],
                          folder / "agent.log")  # fmt: skip
+        self.state = folder / "state"
         self._channel = make_sync_channel(self.grpc)
-        self._stub = local_service_pb2_grpc.LocalServiceStub(self._channel)
+        self._stub = self.local = local_service_pb2_grpc.LocalServiceStub(self._channel)
 
     def active(self) -> local_service_pb2.GetActiveResponse:
         return self._stub.GetActive(local_service_pb2.GetActiveRequest(), timeout=2)
@@ -139,7 +141,9 @@ class Cluster:
     """Three regions by default, one agent and one service each. Use as a context manager; ready when entered."""
 
     def __init__(self, folder: Path, agents_per_region: int = 1, proxied: str = "", **policy: Any) -> None:
+        """`replication`: settings of every agent's replication, besides those of the group's policy."""
         self.folder = folder
+        self._replication = policy.pop("replication", {})
         self._stack = ExitStack()
         policy_file = folder / "policy.yaml"
         policy_file.write_text(yaml.safe_dump(POLICY | policy))
@@ -171,6 +175,7 @@ class Cluster:
             config = {
                 "coordinators": [coordinator], "latitude": latitude, "longitude": longitude, "priority": priority,
                 "endpoint": service, "peerInterval": "0.25s", "peerTimeout": "0.2s",
+                "replication": self._replication,
                 "probes": [
                     {"name": "process", "kind": "process", "pidFile": str(folder / "service" / "pid"), **probe},
                     {"name": "http", "kind": "http", "url": f"http://{service}/healthz", **probe},
@@ -200,6 +205,7 @@ class Cluster:
         self.elections = election_service_pb2_grpc.ElectionServiceStub(channel)
         self.regions = region_service_pb2_grpc.RegionServiceStub(channel)
         self.status = status_service_pb2_grpc.StatusServiceStub(channel)
+        self.replication = replication_service_pb2_grpc.ReplicationServiceStub(channel)
 
     def _all_well(self) -> bool:
         healthy = all(self.region(name)["status"] == "REGION_STATUS_HEALTHY" for name in PLACES)

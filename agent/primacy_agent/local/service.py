@@ -132,7 +132,7 @@ class PeerService(PeerServiceServicer):
         self, request: peer_service_pb2.FetchChunksRequest, context: Context
     ) -> AsyncIterator[peer_service_pb2.FetchChunksResponse]:
         """The same as `PieceServer.handler`, for whoever calls this class; the server is given the faster one."""
-        async with aclosing(self._node.replication.pieces.fetch_chunks(request, context)) as found:
+        async with aclosing(self._node.replication.pieces.fetch_chunks(request)) as found:
             async for frame in found:
                 yield peer_service_pb2.FetchChunksResponse.FromString(frame)
 

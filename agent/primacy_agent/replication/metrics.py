@@ -1,4 +1,4 @@
-"""What this agent measures, rolled up, and what it knows of every region: from the coordinator and from other agents."""
+"""What this agent measures, rolled up, and what it knows of all regions, by the coordinator and by other agents."""
 
 from __future__ import annotations
 

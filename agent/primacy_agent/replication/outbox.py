@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 ONLINE_S = 10.0
 """So long a writer waits for the coordinator before the write is kept here instead."""
+MODEL_S = 24 * 3600.0
 SUBMIT_S = 10.0
 BACKOFF_NS_FIRST = SECOND_NS // 5
 BACKOFF_NS_MOST = 5 * SECOND_NS
@@ -85,9 +86,10 @@ class Outbox:
         return replace(entry, time=self._time, epoch=self._epoch(), origin=self._key.partition("/")[0], agent=self._key)
 
     async def append(self, entry: Entry, durability: int, if_version: int | None) -> AppendResponse:
-        """Now or not at all. Raises PrimacyError."""
+        """Now or not at all; a large model may take long until another region has it. Raises PrimacyError."""
+        limit_s = ONLINE_S if durability == LOCAL else MODEL_S
         try:
-            answer = await self._appender.append(self.stamp(entry), durability, if_version, ONLINE_S)
+            answer = await self._appender.append(self.stamp(entry), durability, if_version, limit_s)
         except NotHeard as error:
             raise Unavailable(
                 f"{error}: repeat it with the id {entry.id!r}, and it happens once", "NO_COORDINATOR"

@@ -44,6 +44,7 @@ class Replication:
         self.config = config.replication.below(folder)
         self._check_folders()
         self._tasks = tasks
+        self._closed = False
         self.journal = Journal(folder / JOURNAL_FILE)
         try:
             self.store = ContentStore(self.config.store_dir, self.config.models_dir)
@@ -98,7 +99,10 @@ class Replication:
         self._tasks.start(self.metrics.run(), name="metrics")
 
     async def close(self) -> None:
-        """After the tasks were stopped."""
+        """After the tasks were stopped. Only the first call does anything."""
+        if self._closed:
+            return
+        self._closed = True
         await self.appender.close()
         await self.links.close()
         self.store.close()

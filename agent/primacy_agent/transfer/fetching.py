@@ -89,7 +89,7 @@ class Fetcher:
 
     def replan(self, digest: str, plan: TransferPlan) -> None:
         job = self._jobs.get(digest)
-        if job is not None and (job.plan is None or plan.version > job.plan.version):
+        if job is not None and job.plan != plan:
             job.plan = plan
             job.moved.set()
 

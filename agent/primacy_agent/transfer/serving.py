@@ -45,7 +45,7 @@ class PieceServer:
         )
         return grpc.method_handlers_generic_handler(SERVICE, {"FetchChunks": method})
 
-    async def fetch_chunks(self, request: pb.FetchChunksRequest, context: Any) -> AsyncGenerator[bytes, None]:
+    async def fetch_chunks(self, request: pb.FetchChunksRequest, _context: Any = None) -> AsyncGenerator[bytes, None]:
         """Frames, as bytes."""
         raw = request.digests
         if not raw or len(raw) % DIGEST_BYTES or len(raw) > DIGESTS_MAX * DIGEST_BYTES:

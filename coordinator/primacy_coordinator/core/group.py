@@ -51,7 +51,7 @@ from primacy_coordinator.core.events import (
     TimePassed,
 )
 from primacy_coordinator.core.loading import load
-from primacy_coordinator.core.log import compaction, durability, heartbeat, sharing, streaming
+from primacy_coordinator.core.log import compaction, durability, heartbeat, sharing, streaming, transfers
 from primacy_coordinator.core.log import readings as log_readings
 from primacy_coordinator.core.log_model import ConflictRecord, ConflictState
 from primacy_coordinator.core.model import FailoverRecord, Loaded, PolicyRecord
@@ -176,6 +176,7 @@ class Group:
         durability.on_time(state, turn)
         heartbeat.on_time(state, turn)
         compaction.on_time(state, turn)
+        transfers.on_time(state, turn)
         sharing.on_time(state, turn)
         weighing.refresh(state, turn)
         registry.refresh_directory(state, turn)

@@ -89,6 +89,7 @@ class Replica:
             case LinkUp():
                 self._said = None
                 self._building = None
+                self._plans.clear()  # Of another session, whose clock numbered them.
             case Durable(batch):
                 for number in [number for number in self._writing if number <= batch]:
                     self._durable = self._writing.pop(number)

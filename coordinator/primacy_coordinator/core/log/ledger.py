@@ -37,8 +37,8 @@ class LogPeer:
     """The agent's log was no part of this one when the snapshot began."""
     parts: set[int] = field(default_factory=set)
     """Ends of the parts of it that were sent."""
-    plans: dict[int, int] = field(default_factory=dict)
-    """sequence -> version of the transfer plan that was sent."""
+    plans: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    """sequence -> (holders, agents that fetch) of the transfer plan that was sent."""
 
 
 @dataclass(slots=True)
@@ -86,6 +86,10 @@ class Ledger:
     stalled_since_ns: int | None = None
     quiet: bool = False
     """The store refused a batch: no heartbeat until it took another one."""
+    newest_model: int = 0
+    """Number of the newest version of any model."""
+    planned_ns: int = 0
+    """When transfers were last planned."""
     fed_ns: int = 0
     """When sessions were last fed."""
     stale: bool = False
@@ -118,6 +122,8 @@ class Ledger:
         self.kept_bytes += len(entry.content)
         name = entry.kind, entry.key
         self.current[name] = entry
+        if entry.kind is EntryKind.MODEL:
+            self.newest_model = max(self.newest_model, entry.sequence)
         self.versions.setdefault(name, []).append(entry.sequence)
 
     def _note_time(self, sequence: int, now_ns: int) -> None:
