@@ -101,11 +101,13 @@ class Group:
                     self._on_message(turn, session, message)
             case SessionOpened(number, hello):
                 registry.open_session(state, turn, number, hello)
+                sharing.on_session(state, turn)
             case SessionClosed(number):
                 registry.close_session(state, turn, number)
             case TimePassed():
                 streaming.on_wake(state, turn)
-                state.wake_ns = state.settle_ns
+                sharing.on_wake(state, turn)
+                state.wake_ns = self._wake_ns()
                 turn.unsettled = now.mono_ns >= state.settle_ns
             case Durable(batch):
                 state.batch_durable = max(state.batch_durable, batch)
@@ -177,11 +179,14 @@ class Group:
         heartbeat.on_time(state, turn)
         compaction.on_time(state, turn)
         transfers.on_time(state, turn)
-        sharing.on_time(state, turn)
         weighing.refresh(state, turn)
         registry.refresh_directory(state, turn)
         state.settle_ns = self._settle_ns(turn.now.mono_ns)
-        state.wake_ns = min([state.settle_ns, *streaming.deadlines(state)])
+        state.wake_ns = self._wake_ns()
+
+    def _wake_ns(self) -> int:
+        state = self._state
+        return min([state.settle_ns, *streaming.deadlines(state), *sharing.deadlines(state)])
 
     def _settle_ns(self, now_ns: int) -> int:
         state = self._state

@@ -5,11 +5,13 @@ What a restart must find again is in the records; the rest is heard anew from th
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from primacy_wire.log_messages import MetricsSnapshot
+from primacy_wire.log_messages import GroupMetrics, MetricsSnapshot
 from primacy_wire.messages import Hello, Membership, Report, RouteCount
+from primacy_wire.sketch import Merging
 
 from primacy_coordinator.core.causes import ClientCauses
 from primacy_coordinator.core.log.ledger import Ledger, LogPeer
@@ -50,8 +52,8 @@ class Session:
     """When the agent last proved that our answers reach it."""
 
     log: LogPeer = field(default_factory=LogPeer)
-    shared_ns: int = -1
-    """When it was last told what the regions measured."""
+    shared: int = 0
+    """The newest version of what regions measured that it was told."""
 
     @property
     def life(self) -> Life:
@@ -229,15 +231,41 @@ class Weights:
 
 
 @dataclass(slots=True)
+class MergingRegion:
+    """A region whose agents' snapshots are being merged."""
+
+    name: str
+    window_ns: int
+    wall_ns: int
+    waiting: list[MetricsSnapshot]
+    found: Merging = field(default_factory=Merging)
+
+
+@dataclass(slots=True)
 class SharedMetrics:
     """What regions measured, on its way to every agent (see `log.sharing`)."""
 
     merged: dict[str, MetricsSnapshot] = field(default_factory=dict)
-    dirty: set[str] = field(default_factory=set)
-    """Regions with news that are not merged yet."""
-    fresh: set[str] = field(default_factory=set)
-    """Merged since everybody was last told."""
-    told_ns: int = 0
+    """By region."""
+    version: int = 0
+    """Of what was merged last; one count for all regions."""
+    news: dict[str, None] = field(default_factory=dict)
+    """Regions with news for the next round, the longest waiting first."""
+    unmerged: deque[str] | None = None
+    """Regions that the round under way has still to merge; None: there is none."""
+    merging: MergingRegion | None = None
+    untold: deque[int] | None = None
+    """Sessions that it has still to tell; None: it is still merging."""
+    messages: dict[int, tuple[tuple[GroupMetrics, int], ...]] = field(default_factory=dict)
+    """Of this round: what those get who had everything up to a version, with about its bytes."""
+    told_bytes: int = 0
+    """In this round."""
+    kept_bytes: int = 0
+    """Of what agents measured."""
+    due_ns: int | None = None
+    """When the next slice of a round is due; None: there is nothing to do."""
+    rest_until_ns: int = 0
+    """No round begins before."""
 
 
 @dataclass(slots=True)
