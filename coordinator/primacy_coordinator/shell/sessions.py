@@ -6,7 +6,8 @@ answer to the report it just read, in place; anything pushed in between wakes a 
 What waits to be written is bounded: of answers, of weights and of directories only the newest counts, so each has one
 slot; everything else is kept in order, and a session that cannot take it is closed, never thinned out. Directories are
 long and nothing hurries for them, so they go late: weights of all sessions need not wait for them. What comes in bulk
-(the log, metrics, plans of transfers) goes last, in its own order: no lease waits for it.
+(the log, plans of transfers) goes after them, in its own order: no lease waits for it. Metrics go last of all; of those
+of one region only the newest counts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ WAITING_COUNT_MAX = 256
 BULK_COUNT_MAX = 2048
 """The same for what comes in bulk. The machine bounds its bytes: it sends no more than a window before it hears that
 the agent has taken it."""
-BULK = frozenset({Entries, GroupMetrics, TransferPlan})
+BULK = frozenset({Entries, TransferPlan})
 
 
 class StreamClosed(Exception):
@@ -51,6 +52,7 @@ class Session:
         "_bulk",
         "_directory",
         "_inline",
+        "_metrics",
         "_stream",
         "_tasks",
         "_waiting",
@@ -72,6 +74,7 @@ class Session:
         self._directory: Directory | None = None
         self._waiting: deque[ToAgent] = deque()
         self._bulk: deque[ToAgent] = deque()
+        self._metrics: deque[GroupMetrics] = deque()
         self._writing = False
         self._inline = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,6 +89,8 @@ class Session:
             self._weights = message
         elif type(message) is Directory:
             self._directory = message
+        elif type(message) is GroupMetrics:
+            self._replace_metrics(message)
         elif not self._queue(message):
             return
         if not self._writing and not self._inline:
@@ -104,6 +109,12 @@ class Session:
         self.close(CloseSession(self.number, CloseReason.DEAF, "TOO_SLOW", text))
         return False
 
+    def _replace_metrics(self, newest: GroupMetrics) -> None:
+        """A message that speaks of no other region than the newest is needless: few wait, however slow it is."""
+        regions = {snapshot.region for snapshot in newest.snapshots}
+        needed = (one for one in self._metrics if not regions.issuperset(found.region for found in one.snapshots))
+        self._metrics = deque((*needed, newest))
+
     def _has_more(self) -> bool:
         """Whether anything waits, bulk left out."""
         single = self._answer is not None or self._weights is not None or self._directory is not None
@@ -118,7 +129,7 @@ class Session:
         self._inline = False
         if self._writing:
             return
-        if self._bulk:
+        if self._bulk or self._metrics:
             # It may take long to write: the stream is read meanwhile.
             self._writing = True
             self._spawn(self._drain())
@@ -143,6 +154,7 @@ class Session:
         self._answer = self._weights = self._directory = None
         self._waiting.clear()
         self._bulk.clear()
+        self._metrics.clear()
 
     async def _drain(self) -> None:
         """Writes until nothing waits. The caller has set `_writing`."""
@@ -162,6 +174,8 @@ class Session:
                     await write(directory)
                 elif self._bulk:
                     await write(self._bulk.popleft())
+                elif self._metrics:
+                    await write(self._metrics.popleft())
                 else:
                     return
         except StreamClosed:

@@ -6,7 +6,7 @@ import asyncio
 
 from primacy_coordinator.core.effects import CloseReason, CloseSession
 from primacy_coordinator.shell.sessions import BULK_COUNT_MAX, WAITING_COUNT_MAX, Session, StreamClosed
-from primacy_wire.log_messages import Entries, GroupMetrics
+from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot
 from primacy_wire.messages import (
     PROTOCOL_VERSION,
     Answer,
@@ -38,6 +38,10 @@ def directory(version: int) -> Directory:
 
 def entries(after: int) -> Entries:
     return Entries("store", after, 0, after + 1, 0, (), after + 1)
+
+
+def metrics(version: int, *regions: str) -> GroupMetrics:
+    return GroupMetrics(tuple(MetricsSnapshot(region, "", "run", version, 1, 1) for region in regions))
 
 
 def thaw(number: int) -> Thaw:
@@ -74,9 +78,9 @@ async def test_a_session_that_cannot_take_it_is_closed_not_thinned_out() -> None
     await settle()
     for number in range(WAITING_COUNT_MAX):
         session.put(thaw(number))
-    assert not session.closed
+    before = session.closed
     session.put(thaw(-1))
-    assert session.closed
+    assert (before, session.closed) == (False, True)
     await settle()
     assert stream.aborted is not None
     assert stream.aborted.reason is CloseReason.DEAF
@@ -89,15 +93,45 @@ async def test_bulk_goes_last_and_in_order() -> None:
     session.put(entries(0))
     await settle()  # The first is with the transport now.
     session.put(entries(1))
-    session.put(GroupMetrics(()))
+    session.put(metrics(1, "eu"))
     session.put(entries(2))
     session.put(directory(1))
     session.put(answer(1))
     session.put(thaw(1))
     stream.gate.set()
     await settle()
-    expected: list[ToAgent] = [entries(0), thaw(1), answer(1), directory(1), entries(1), GroupMetrics(()), entries(2)]
-    assert stream.written == expected
+    ordered: list[ToAgent] = [entries(0), thaw(1), answer(1), directory(1), entries(1), entries(2), metrics(1, "eu")]
+    assert stream.written == ordered
+
+
+async def test_of_metrics_that_wait_only_the_newest_of_each_region_count() -> None:
+    stream = ListStream()
+    session = Session(1, HELLO, stream)
+    stream.gate.clear()
+    session.put(entries(0))
+    await settle()
+    for version in range(3 * BULK_COUNT_MAX):
+        session.put(metrics(version, "eu", "us"))
+        session.put(metrics(version, "us"))
+    session.put(metrics(-1, "ap"))
+    assert not session.closed
+    stream.gate.set()
+    await settle()
+    last = 3 * BULK_COUNT_MAX - 1
+    assert stream.written == [entries(0), metrics(last, "eu", "us"), metrics(last, "us"), metrics(-1, "ap")]
+
+
+async def test_metrics_alone_are_written_behind_the_reading() -> None:
+    stream = ListStream()
+    session = Session(1, HELLO, stream)
+    stream.gate.clear()
+    session.begin_inline()
+    session.put(metrics(1, "eu"))
+    async with asyncio.timeout(5):
+        await session.end_inline()
+    stream.gate.set()
+    await settle()
+    assert stream.written == [metrics(1, "eu")]
 
 
 async def test_the_stream_is_read_while_bulk_is_written() -> None:
