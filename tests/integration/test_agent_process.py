@@ -420,7 +420,7 @@ def test_it_loads_nothing_heavy_and_stays_small(pair: tuple[Agent, Agent]) -> No
     probe = "import sys, primacy_agent.serve; print('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split()
     assert "primacy_agent.session" in loaded
-    assert not {"sqlite3", "sqlite_utils", "starlette", "uvicorn", "click", "rich", "prometheus_client"} & set(loaded)
+    assert not {"sqlite_utils", "starlette", "uvicorn", "click", "rich", "prometheus_client"} & set(loaded)
     for agent in pair:
         for _ in range(500):
             agent.route(routing_pb2.TRAFFIC_CLASS_READ)

@@ -6,8 +6,9 @@ import random
 from typing import TypeVar
 
 from primacy.agent.v1 import local_service_pb2 as pb
-from primacy.v1 import agent_pb2, routing_pb2
+from primacy.v1 import agent_pb2, replication_pb2, routing_pb2
 from primacy_wire.clock import read_now
+from primacy_wire.codec_log import metrics_to_proto
 from primacy_wire.errors import BadField, InvalidRequest, NotFound, Unavailable
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Phase
@@ -154,6 +155,8 @@ class Answers:
             write_weights=self.weights(WRITE),
             store_id=node.holder.memory.lineage.store_id,
             heard_epoch=node.holder.memory.heard_epoch,
+            replication=self._replication(),
+            group_metrics=self._group_metrics(),
         )
         answer.start_time.FromNanoseconds(node.started.wall_ns)
         return answer
@@ -170,6 +173,42 @@ class Answers:
         if holder.answered_mono_ns:
             answer.last_answer_age.FromNanoseconds(max(0, read_now().mono_ns - holder.answered_mono_ns))
         return answer
+
+    def _replication(self) -> pb.ReplicationStatus:
+        replication = self._node.replication
+        replicator, progress = replication.replicator, replication.replicator.progress
+        doing = [
+            f"fetching {done:,} of {total:,} bytes of entry {sequence}"
+            for sequence, (done, total) in sorted(replicator.fetching.items())
+        ]
+        doing += [trouble for trouble in (replication.journal.trouble, replication.outbox.trouble) if trouble]
+        return pb.ReplicationStatus(
+            received=progress.received,
+            settled=progress.settled,
+            head=replicator.replica.head,
+            parked=[
+                replication_pb2.ParkedEntry(
+                    sequence=note.sequence,
+                    key=note.key,
+                    agent=self._node.key,
+                    reason=note.reason,
+                    attempts=note.attempts,
+                )
+                for note in progress.parked
+            ],
+            queued=replication.outbox.waiting,
+            doing="; ".join(doing),
+            receiving=replication.fetcher.receiving,
+        )
+
+    def _group_metrics(self) -> list[pb.RegionMetrics]:
+        now_ns = read_now().mono_ns
+        found = []
+        for kept in self._node.replication.metrics.regions():
+            shown = pb.RegionMetrics(snapshot=metrics_to_proto(kept.snapshot))
+            shown.age.FromNanoseconds(max(0, now_ns - kept.came_ns))
+            found.append(shown)
+        return found
 
     def _peers(self) -> list[pb.PeerStatus]:
         now_ns = read_now().mono_ns
