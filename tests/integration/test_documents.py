@@ -1,4 +1,4 @@
-"""Configuration documents on real processes: written anywhere, in force everywhere, whatever is cut or killed meanwhile."""
+"""Documents on real processes: written anywhere, in force everywhere, whatever is cut or killed meanwhile."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_a_fetch_goes_on_after_a_kill(make: Callable[..., Cluster], model: Path)
 
 def test_what_was_damaged_is_mended_from_others(make: Callable[..., Cluster], model: Path) -> None:
     cluster = make()
-    ap, eu, us = cluster.agents
+    _, eu, us = cluster.agents
     publish(us, model)
     all_have(cluster, FIRST)
     place = (eu.state / "models/bert/current").resolve() / "1" / "weights.bin"

@@ -117,16 +117,21 @@ def make_model(seed: int = 1) -> bytes:
 
 
 class ModelFile:
-    """A model file that is read again whenever it changes."""
+    """A model file that is read again whenever it changes; a replicated model is served instead once it is current."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, current: Path | None = None) -> None:
         self.path = path
+        self.version = 0
+        """Of the replicated model; 0: the file is served."""
+        self._own = path
+        self._current = current
         self._seen: tuple[int, int, int] | None = None
         self._model: Model | None = None
         self._problem = ""
 
     def load(self) -> Model:
         """The model as the file has it now. Raises ModelError."""
+        self._follow()
         try:
             stat = self.path.stat()
             seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -139,6 +144,16 @@ class ModelFile:
         if self._model is None:
             raise ModelError(f"{self.path}: {self._problem}")
         return self._model
+
+    def _follow(self) -> None:
+        """Look where `current` leads now: one step of its owner changes all that is served."""
+        release = self._current.resolve() if self._current is not None else None
+        if release is None or not release.name.isdecimal():
+            self.path, self.version = self._own, 0
+            return
+        if self.version != int(release.name):
+            files = sorted((release / release.name).glob("*.json"))
+            self.path, self.version = files[0] if files else release / release.name, int(release.name)
 
     def _read(self, content: bytes) -> None:
         try:

@@ -1,6 +1,8 @@
 """A small inference service over HTTP: what Primacy looks after in a local cluster.
 
     POST /predict   {"inputs": [four numbers]} -> the share of each label, computed from the model file
+    POST /notes     a line of text, kept if its epoch (`Primacy-Epoch`) is not fenced off; 409 if it is
+    GET  /notes     the lines, with the epoch of each
     GET  /healthz   200, or 503 when the model file is not valid
     GET  /metrics   requests, errors, seconds, utilisation, capacity and what is in flight, as Prometheus text
 
@@ -16,22 +18,24 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h11
+from primacy_agent.fencing import FencingError, MissingEpoch, StaleEpoch
 from primacy_wire.daemon import FolderError, StateFolder, follow_parent, write_file
 
 from primacy_cli.demo.accelerator import Accelerator, Overloaded
 from primacy_cli.demo.model import ModelError, ModelFile, make_model
+from primacy_cli.demo.notes import Notes
 
 PROGRAM = "primacy-demo-service"
 IDLE_S = 60.0
 READ_BYTES = 16_384
 BODY_BYTES_MAX = 64 * 1024
-METHODS = {"/predict": b"POST", "/healthz": b"GET", "/metrics": b"GET"}
+METHODS = {"/predict": (b"POST",), "/notes": (b"GET", b"POST"), "/healthz": (b"GET",), "/metrics": (b"GET",)}
 
 
 @dataclass(slots=True)
@@ -49,28 +53,46 @@ def _json(code: int, /, **content: Any) -> Answer:
 class Service:
     """The answers; knows nothing of sockets."""
 
-    def __init__(self, region: str, model: ModelFile, capacity: float) -> None:
+    def __init__(self, region: str, model: ModelFile, capacity: float, notes: Notes) -> None:
         self._region = region
         self._model = model
+        self._notes = notes
         self._accelerator = Accelerator(capacity)
         self._requests = 0
         self._errors = 0
         self._seconds = 0.0
 
-    async def answer(self, method: bytes, path: str, body: bytes) -> Answer:
+    async def answer(self, method: bytes, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Answer one request, with the region's name on it."""
         wanted = METHODS.get(path)
         if wanted is None:
             answer = _json(404, error=f"no page {path}: there are {', '.join(METHODS)}")
-        elif method != wanted:
-            answer = _json(405, error=f"{path} takes {wanted.decode()}")
-            answer.headers["Allow"] = wanted.decode()
+        elif method not in wanted:
+            allowed = ", ".join(one.decode() for one in wanted)
+            answer = _json(405, error=f"{path} takes {allowed}")
+            answer.headers["Allow"] = allowed
+        elif path == "/notes":
+            answer = self._note(body, headers) if method == b"POST" else _json(200, notes=self._notes.all())
         elif path == "/predict":
             answer = await self._counted(body)
         else:
             answer = self._healthz() if path == "/healthz" else self._metrics()
         answer.headers["Primacy-Region"] = self._region
         return answer
+
+    def _note(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        try:
+            text = body.decode()
+            epoch = self._notes.add(text, headers)
+        except UnicodeDecodeError:
+            return _json(400, error="send a line of UTF-8 text")
+        except MissingEpoch as error:
+            return _json(400, error=str(error))
+        except StaleEpoch as error:
+            return _json(409, error=str(error), epoch=error.epoch, highest=error.highest)
+        except (FencingError, OSError) as error:
+            return _json(503, error=str(error))
+        return _json(200, epoch=epoch)
 
     async def _counted(self, body: bytes) -> Answer:
         begun = time.monotonic()
@@ -97,11 +119,13 @@ class Service:
             answer.headers["Retry-After"] = "1"
             return answer
         label = max(shares, key=lambda each: shares[each])
-        return _json(200, label=label, shares=shares, model=model.digest, region=self._region)
+        return _json(
+            200, label=label, shares=shares, model=model.digest, version=self._model.version, region=self._region
+        )
 
     def _healthz(self) -> Answer:
         try:
-            return _json(200, status="ok", model=self._model.load().digest)
+            return _json(200, status="ok", model=self._model.load().digest, version=self._model.version)
         except ModelError as error:
             return _json(503, status="failing", reason=str(error))
 
@@ -142,6 +166,10 @@ def _inputs(body: bytes, count: int) -> tuple[float, ...]:
     if not all(math.isfinite(number) and abs(number) <= 1e9 for number in numbers):
         raise ValueError(advice)
     return numbers
+
+
+def _headers(request: h11.Request) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
 
 
 class Connection:
@@ -185,7 +213,7 @@ class Connection:
                         return False
                 case h11.EndOfMessage() if request is not None:
                     path = request.target.split(b"?", 1)[0].decode("ascii", errors="replace")
-                    await self._send(await self._service.answer(request.method, path, bytes(body)))
+                    await self._send(await self._service.answer(request.method, path, bytes(body), _headers(request)))
                     return self._http.our_state is not h11.MUST_CLOSE
                 case _:
                     return False
@@ -245,6 +273,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="folder of its pid file")
     parser.add_argument("--model", required=True, type=Path, metavar="FILE", help="model file; made if there is none")
+    parser.add_argument(
+        "--current",
+        type=Path,
+        metavar="DIR",
+        help="where a replicated model is current; served instead once it is there",
+    )
     parser.add_argument("--capacity", type=float, default=100.0, metavar="N", help="predictions per second")
     arguments = parser.parse_args(argv)
     for flag in ("address", "shared"):
@@ -257,7 +291,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with StateFolder(arguments.state_dir, PROGRAM):
             if not arguments.model.exists():
                 write_file(arguments.model, make_model())  # Whole at once: another instance may be reading it.
-            service = Service(arguments.region, ModelFile(arguments.model), arguments.capacity)
+            model = ModelFile(arguments.model, arguments.current)
+            service = Service(arguments.region, model, arguments.capacity, Notes(arguments.state_dir))
             asyncio.run(_run(service, arguments.address, arguments.shared))
     except (FolderError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

@@ -30,6 +30,8 @@ failbackAfter: 5s
 drainTime: 3s
 slowStart: 5s
 """
+DEMO_MODEL = "demo"
+"""`primacy model push demo FILE` gives the demo services another model to serve."""
 PROBE = {"interval": "0.25s", "timeout": "0.2s", "rise": 2, "fall": 2}
 SERIES = {
     "requests": "demo_requests_total",
@@ -138,6 +140,7 @@ def _service(home: Path, place: Place, order: int, count: int, address: str, end
         "primacy_cli.demo.service",
         *("--region", place.name, "--address", address, "--state-dir", str(state)),
         *("--model", str(home / "model.json"), "--capacity", f"{place.capacity / count:g}"),
+        *("--current", str(home / f"agent{_suffix(order)}" / "models" / DEMO_MODEL / "current")),
         *(("--shared", endpoint) if count > 1 else ()),
     )
     return ProcessPlan(

@@ -35,7 +35,7 @@ def on_time(state: State, turn: Turn) -> None:
         for sequence in known.keys() - {entry.sequence for entry in wanted}:
             del known[sequence]
         for entry in wanted:
-            _tell(state, turn, session, entry, sessions, lacking)
+            _tell(turn, session, entry, sessions, lacking)
 
 
 def _lacks(state: State, session: Session) -> list[Entry]:
@@ -58,7 +58,6 @@ def _lacks(state: State, session: Session) -> list[Entry]:
 
 
 def _tell(
-    state: State,
     turn: Turn,
     session: Session,
     entry: Entry,
@@ -66,7 +65,7 @@ def _tell(
     lacking: dict[int, list[Entry]],
 ) -> None:
     holders = [other for other in sessions if other is not session and _holds(other.log.progress, entry)]
-    near = {other.number: _distance_ns(state, session, other) for other in holders}
+    near = {other.number: _distance_ns(session, other) for other in holders}
     holders.sort(key=lambda other: (near[other.number], other.key))
     fetching = [
         other for other in sessions if any(one.sequence == entry.sequence for one in lacking.get(other.number, []))
@@ -83,7 +82,7 @@ def _holds(progress: Progress | None, entry: Entry) -> bool:
     return progress is not None and durability.has(progress, entry.sequence)
 
 
-def _distance_ns(state: State, session: Session, other: Session) -> int:
+def _distance_ns(session: Session, other: Session) -> int:
     """How far the other agent is: 0 in the same region, else as the agent measured, else far."""
     if other.region == session.region:
         return 0
