@@ -175,12 +175,13 @@ class SeriesSketch:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """What one agent measured in one window."""
+    """What one agent, or all of a region, measured in one window."""
 
     region: str
     agent: str
-    """`REGION/AGENT`."""
+    """`REGION/AGENT`. Empty: all agents of the region, merged."""
     incarnation: str
+    """The life of the agent, or of the coordinator that merged."""
     version: int
     """Grows with every snapshot of the life."""
     window_ns: int
@@ -191,6 +192,6 @@ class MetricsSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class GroupMetrics:
-    """The newest snapshot of each agent, or of those that have a newer one."""
+    """The newest snapshot of each region, its agents merged, or of those that have news for the receiver."""
 
     snapshots: tuple[MetricsSnapshot, ...]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
 from primacy_wire.instant import SECOND_NS, Now
 from primacy_wire.log_messages import MetricsSnapshot
-from primacy_wire.sketch import Sketch
+from primacy_wire.sketch import SERIES_MAX, Sketch, can_measure, fitting
 
 WINDOW_NS = 10 * SECOND_NS
-SERIES_MAX = 200
-"""Names beyond that are counted and dropped: what is shared with every agent must stay small."""
+NAME_LENGTH_MAX = 256
+BY_REQUEST = ("latency_seconds", "error_rate")
+"""Means over requests: each counts as often as there were requests, so that a busy region weighs more than an idle one
+when they are merged."""
+SAMPLED_NS_MAX = 2 * SECOND_NS
+"""A sample speaks for no longer than so, however long ago the last one was."""
+REQUESTS_MAX = 2**36
+"""In one sample."""
 
 
 class Rollup:
@@ -22,22 +28,38 @@ class Rollup:
         self._incarnation = incarnation
         self._window_ns = window_ns
         self._began_ns = now.mono_ns
+        self._sampled_ns = now.mono_ns
+        self._requests = 0.0
+        """Requests that no sample has counted yet: less than one."""
         self._version = 0
         self._series: dict[str, Sketch] = {}
         self.dropped = 0
-        """Values of series beyond the most that are kept."""
+        """Values that were left out: of series beyond the most that are kept, or too long to be shared."""
 
-    def observe(self, name: str, value: float) -> None:
-        """One value; what is no number was not measured."""
-        if not math.isfinite(value):
+    def sample(self, now: Now, readings: Mapping[str, float]) -> None:
+        """What was read of the service just now, by name (see `mapping.GAUGES`)."""
+        length_ns = min(max(0, now.mono_ns - self._sampled_ns), SAMPLED_NS_MAX)
+        self._sampled_ns = now.mono_ns
+        count = 1
+        rate = readings.get("request_rate")
+        if rate is not None and can_measure(rate):
+            requests = min(self._requests + max(rate, 0.0) * length_ns / SECOND_NS, REQUESTS_MAX)
+            count = int(requests)
+            self._requests = requests - count
+        for name, value in readings.items():
+            self.observe(name, value, count if name in BY_REQUEST else 1)
+
+    def observe(self, name: str, value: float, count: int = 1) -> None:
+        """One value, so many times; what is no number was not measured."""
+        if not can_measure(value) or count <= 0:
             return
         sketch = self._series.get(name)
         if sketch is None:
-            if len(self._series) >= SERIES_MAX:
-                self.dropped += 1
+            if len(self._series) >= SERIES_MAX or not 0 < len(name) <= NAME_LENGTH_MAX:
+                self.dropped += count
                 return
             sketch = self._series[name] = Sketch()
-        sketch.add(value)
+        sketch.add(value, count)
 
     def close(self, now: Now) -> MetricsSnapshot | None:
         """The snapshot of the window, if it has ended and anything was measured in it."""
@@ -45,16 +67,12 @@ class Rollup:
         if length_ns < self._window_ns:
             return None
         self._began_ns = now.mono_ns
-        series, self._series = self._series, {}
+        measured, self._series = self._series, {}
+        series = fitting(sketch.to_series(name) for name, sketch in sorted(measured.items()))
+        self.dropped += sum(sketch.count for sketch in measured.values()) - sum(one.count for one in series)
         if not series:
             return None
         self._version += 1
         return MetricsSnapshot(
-            self._region,
-            self._agent,
-            self._incarnation,
-            self._version,
-            length_ns,
-            now.wall_ns,
-            tuple(sketch.to_series(name) for name, sketch in sorted(series.items())),
+            self._region, self._agent, self._incarnation, self._version, length_ns, now.wall_ns, series
         )

@@ -1,33 +1,53 @@
-"""What this agent measures, rolled up, and what it knows of all regions, by the coordinator and by other agents."""
+"""What this agent measures, rolled up, and what it knows of all regions: by the coordinator, and by other agents.
+
+While a coordinator is heard, its merged word of each region is the view, and one other agent a round is asked for what
+agents measured: enough that everybody knows the newest of all within a few windows, which the view then rests on when
+the coordinator is gone. Then every round asks several, all of them where they are few.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import grpc.aio
 from primacy.agent.v1 import peer_service_pb2 as pb
-from primacy.v1 import agent_service_pb2
+from primacy.v1 import agent_pb2
 from primacy_wire.clock import read_now
-from primacy_wire.codec_log import metrics_from_proto, metrics_to_proto
-from primacy_wire.errors import InvalidRequest
+from primacy_wire.codec_log import metrics_to_proto, shared_from_proto
+from primacy_wire.errors import BadField, InvalidRequest
 from primacy_wire.instant import SECOND_NS, Now
 from primacy_wire.log_messages import GroupMetrics, MetricsSnapshot
+from primacy_wire.messages import Membership
+from primacy_wire.sketch import series_bytes
 
+from primacy_agent.core.measuring import Readings
 from primacy_agent.core.rollup import WINDOW_NS, Rollup
-from primacy_agent.core.sharing import GroupMetricsView, Kept
+from primacy_agent.core.sharing import SNAPSHOTS_MAX, GroupMetricsView, Kept
 from primacy_agent.replication.appending import Link
 from primacy_agent.transfer.sources import Links, SourceFailed
 
 if TYPE_CHECKING:
     from primacy.agent.v1.peer_service_pb2_grpc import PeerServiceAsyncStub
 
+SAMPLE_S = 1.0
 CALL_S = 2.0
 ROUND_S = WINDOW_NS / SECOND_NS
-OFFERED_MAX = 256
-"""Snapshots in one call."""
+ASKED_MAX = 8
+"""Agents that are asked in one round while no coordinator is heard."""
+ANSWER_BYTES_MAX = 2 * 1024 * 1024
+"""Of one answer: what did not fit comes with the next."""
+
+
+class Measured(Protocol):
+    """Where the readings come from: `probes.running.Probes`."""
+
+    @property
+    def readings(self) -> Readings: ...
+
+    def series(self) -> Sequence[agent_pb2.Series]: ...
 
 
 class MetricsShare:
@@ -35,69 +55,122 @@ class MetricsShare:
 
     def __init__(self, group: str, region: str, key: str, incarnation: str, link: Link, links: Links) -> None:
         self._group = group
-        self._region = region
         self._key = key
         self._link = link
         self._links = links
         self._rollup = Rollup(region, key, incarnation, read_now())
-        self._view = GroupMetricsView()
+        self._view = GroupMetricsView(key)
+        self._unsent: MetricsSnapshot | None = None
+        self._measured: Measured | None = None
         self._draw = random.Random()
 
     # ---- the own region
 
+    def read_from(self, measured: Measured) -> None:
+        """Sample these every second from now on, whether a coordinator is heard or not."""
+        self._measured = measured
+
     def observe(self, values: Mapping[str, float]) -> None:
-        """What the probes read just now, by name."""
-        for name, value in values.items():
-            self._rollup.observe(name, value)
+        """What the probes read just now, by name. Not needed where `read_from` was called."""
+        self._rollup.sample(read_now(), values)
 
     def due(self, now: Now) -> MetricsSnapshot | None:
-        """The window that has just ended, to be told."""
+        """The newest window that has ended and was not handed out yet, for the coordinator."""
+        self._close(now)
+        unsent, self._unsent = self._unsent, None
+        return unsent
+
+    def _close(self, now: Now) -> None:
         snapshot = self._rollup.close(now)
         if snapshot is not None:
-            self._view.take((snapshot,), now.mono_ns)
-        return snapshot
+            self._view.measured(snapshot, now)
+            self._unsent = snapshot
+
+    def _sample(self, now: Now) -> None:
+        if self._measured is None:
+            return
+        self._rollup.sample(now, self._measured.readings.values)
+        for one in self._measured.series():
+            if one.labels:  # The operator's own; the others are the readings.
+                self._rollup.observe(one.name, one.value)
 
     # ---- the others
 
     def heard(self, metrics: GroupMetrics) -> None:
-        self._view.take(metrics.snapshots, read_now().mono_ns)
+        """From the coordinator."""
+        self._view.tell(metrics.snapshots, read_now())
+
+    def follow(self, membership: Membership) -> None:
+        """Who is in the group, from the coordinator: others are forgotten."""
+        self._view.follow(membership.agents, read_now())
 
     def share(self, request: pb.ShareMetricsRequest) -> pb.ShareMetricsResponse:
-        """Another agent hands over what it has; it gets what is newer here. Raises InvalidRequest."""
-        theirs = [_read(one) for one in request.snapshots[:OFFERED_MAX]]
-        answer = self._view.newer_than(theirs)[:OFFERED_MAX]
-        self._view.take(theirs, read_now().mono_ns)
-        return pb.ShareMetricsResponse(snapshots=[metrics_to_proto(one) for one in answer])
+        """The body of `PeerService.ShareMetrics`: take what another agent has, answer what is newer here.
+
+        Raises InvalidRequest; then nothing was taken.
+        """
+        if len(request.snapshots) > SNAPSHOTS_MAX:
+            raise InvalidRequest(BadField("snapshots", f"must be at most {SNAPSHOTS_MAX}"))
+        theirs = shared_from_proto(request.snapshots, "request")
+        answer = self._view.newer_than(theirs)
+        self._view.take(theirs, read_now())
+        self._draw.shuffle(answer)  # Where not all fits, no agent is left out again and again.
+        return pb.ShareMetricsResponse(snapshots=[metrics_to_proto(one) for one in _first_of(answer)])
 
     def regions(self) -> list[Kept]:
         """One for each region, sorted."""
-        return self._view.regions()
+        return self._view.regions(self._link.connected)
 
     async def run(self) -> None:
-        """Share with others: with one at random, with each while no coordinator is heard. Never returns."""
+        """Measure, and share with others. Never returns."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._measure())
+            group.create_task(self._exchange())
+
+    async def _measure(self) -> None:
+        while True:
+            now = read_now()
+            self._sample(now)
+            self._close(now)
+            await asyncio.sleep(SAMPLE_S)
+
+    async def _exchange(self) -> None:
         while True:
             await asyncio.sleep(ROUND_S * self._draw.uniform(0.8, 1.2))
-            others = sorted(self._links.addresses())
-            if others and self._link.connected:
-                others = [self._draw.choice(others)]
-            for agent in others:
-                await self._share_with(agent)
-            self._view.forget(read_now().mono_ns)
+            await self.share_round()
+            self._view.forget(read_now())
+
+    async def share_round(self) -> None:
+        """Ask one other agent at random, several while no coordinator is heard. Who cannot be reached is passed by.
+
+        One after the other: what one has told the next need not say again.
+        """
+        others = sorted(self._links.addresses().keys() - {self._key})
+        count = 1 if self._link.connected else ASKED_MAX
+        for agent in self._draw.sample(others, min(count, len(others))):
+            await self._share_with(agent)
 
     async def _share_with(self, agent: str) -> None:
         request = pb.ShareMetricsRequest(
             group=self._group,
             from_agent=self._key,
-            snapshots=[metrics_to_proto(one) for one in self._view.of_agents()[:OFFERED_MAX]],
+            snapshots=[metrics_to_proto(one) for one in self._view.offer()[:SNAPSHOTS_MAX]],
         )
         try:
             stub: PeerServiceAsyncStub = self._links.stub(agent)
             answer = await stub.ShareMetrics(request, timeout=CALL_S)
-            self._view.take([_read(one) for one in answer.snapshots], read_now().mono_ns)
-        except (SourceFailed, grpc.aio.AioRpcError, InvalidRequest):
+            self._view.take(shared_from_proto(answer.snapshots[:SNAPSHOTS_MAX], "response"), read_now())
+        except (SourceFailed, OSError, grpc.aio.AioRpcError, InvalidRequest):
             return  # Who cannot be reached now is asked another time.
 
 
-def _read(proto: agent_service_pb2.MetricsSnapshot) -> MetricsSnapshot:
-    """Raises InvalidRequest."""
-    return metrics_from_proto(proto)
+def _first_of(snapshots: Sequence[MetricsSnapshot]) -> list[MetricsSnapshot]:
+    """As many as fit an answer."""
+    found = []
+    left = ANSWER_BYTES_MAX
+    for snapshot in snapshots:
+        left -= sum(series_bytes(one) for one in snapshot.series)
+        if left < 0:
+            break
+        found.append(snapshot)
+    return found

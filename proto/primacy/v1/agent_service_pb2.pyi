@@ -457,7 +457,7 @@ class ParkedNote(message.Message):
 
 @typing.final
 class MetricsSnapshot(message.Message):
-    """What one region measured in one window of time, as sketches that can be merged."""
+    """What one agent, or all of a region, measured in one window of time, as sketches that can be merged."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -471,13 +471,13 @@ class MetricsSnapshot(message.Message):
     region: builtins.str
     """The region."""
     agent: builtins.str
-    """Name of the agent that measured: `REGION/AGENT`."""
+    """Name of the agent that measured: `REGION/AGENT`. Empty: all agents of the region together."""
     version: builtins.int
     """Grows with every snapshot of the agent's life; an older one never replaces a newer one."""
     window_ns: builtins.int
     """Length of the window in nanoseconds."""
     incarnation: builtins.str
-    """The agent's life: `version` begins anew with each."""
+    """The agent's life, or that of the coordinator which merged: `version` begins anew with each."""
     wall_ns: builtins.int
     """When the window ended, by the agent's wall clock, in nanoseconds since 1970. For people."""
     @builtins.property
@@ -564,7 +564,7 @@ class GroupMetrics(message.Message):
     SNAPSHOTS_FIELD_NUMBER: builtins.int
     @builtins.property
     def snapshots(self) -> containers.RepeatedCompositeFieldContainer[MetricsSnapshot]:
-        """One for each agent that was heard, or a part of them when few have changed."""
+        """One for each region, its agents merged, or a part of them when few have changed."""
 
     def __init__(
         self,

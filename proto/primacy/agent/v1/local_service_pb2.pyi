@@ -1498,7 +1498,7 @@ class GetStatusResponse(message.Message):
 
     @builtins.property
     def group_metrics(self) -> containers.RepeatedCompositeFieldContainer[RegionMetrics]:
-        """What every agent of the group measured lately, as far as this one heard: also while the coordinator is gone."""
+        """What each region of the group measured lately, as far as this agent heard: also while the coordinator is gone."""
 
     def __init__(
         self,

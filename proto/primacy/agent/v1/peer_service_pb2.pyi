@@ -147,7 +147,7 @@ class ShareMetricsRequest(message.Message):
     """The agent that asks: `REGION/AGENT`."""
     @builtins.property
     def snapshots(self) -> containers.RepeatedCompositeFieldContainer[agent_service_pb2.MetricsSnapshot]:
-        """What it has."""
+        """What it has, at most 4,096: what it measured itself; of other agents no series, which tells the version that it has."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class ShareMetricsResponse(message.Message):
     SNAPSHOTS_FIELD_NUMBER: builtins.int
     @builtins.property
     def snapshots(self) -> containers.RepeatedCompositeFieldContainer[agent_service_pb2.MetricsSnapshot]:
-        """What this agent has that is newer."""
+        """What this agent has that is newer: as much as fits, the rest with another call."""
 
     def __init__(
         self,

@@ -88,7 +88,7 @@ class PeerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShareMetrics(self, request, context):
-        """Hands over what regions measured, and returns what this agent has that is newer.
+        """Hands over what the caller measured, and returns what this agent has of any agent that is newer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

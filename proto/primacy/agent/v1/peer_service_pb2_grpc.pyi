@@ -47,7 +47,7 @@ class PeerServiceStub:
     WatchPieces: grpc.UnaryStreamMultiCallable[peer_service_pb2.WatchPiecesRequest, peer_service_pb2.WatchPiecesResponse]
     """Sends what this agent has of one model, and again what it got since, until it has all."""
     ShareMetrics: grpc.UnaryUnaryMultiCallable[peer_service_pb2.ShareMetricsRequest, peer_service_pb2.ShareMetricsResponse]
-    """Hands over what regions measured, and returns what this agent has that is newer."""
+    """Hands over what the caller measured, and returns what this agent has of any agent that is newer."""
 
 @typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -68,7 +68,7 @@ class PeerServiceAsyncStub(PeerServiceStub):
     WatchPieces: aio.UnaryStreamMultiCallable[peer_service_pb2.WatchPiecesRequest, peer_service_pb2.WatchPiecesResponse]  # type: ignore[assignment]
     """Sends what this agent has of one model, and again what it got since, until it has all."""
     ShareMetrics: aio.UnaryUnaryMultiCallable[peer_service_pb2.ShareMetricsRequest, peer_service_pb2.ShareMetricsResponse]  # type: ignore[assignment]
-    """Hands over what regions measured, and returns what this agent has that is newer."""
+    """Hands over what the caller measured, and returns what this agent has of any agent that is newer."""
 
 class PeerServiceServicer(metaclass=abc_1.ABCMeta):
     """Lets other agents look at this one."""
@@ -110,6 +110,6 @@ class PeerServiceServicer(metaclass=abc_1.ABCMeta):
         request: peer_service_pb2.ShareMetricsRequest,
         context: _ServicerContext,
     ) -> typing.Union[peer_service_pb2.ShareMetricsResponse, abc.Awaitable[peer_service_pb2.ShareMetricsResponse]]:
-        """Hands over what regions measured, and returns what this agent has that is newer."""
+        """Hands over what the caller measured, and returns what this agent has of any agent that is newer."""
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...
