@@ -35,6 +35,14 @@ SECTIONS = {
         "unpin": "Let the policy spread reads again.",
         "route": "Ask where one request should go.",
     },
+    "Replicate": {
+        "model": "Push models, and see and change which versions regions have.",
+        "config": "Read and write the documents that all regions share.",
+        "conflict": "See writes that did not know of each other, and decide.",
+        "log": "Show the log of models and documents.",
+        "replication": "Show how far each region has come in the log.",
+        "retry": "Let regions try again what they have put aside.",
+    },
     "Set up": {
         "up": "Run a local cluster of several regions until Ctrl-C.",
         "regions": "Show and change the regions of the group.",
@@ -101,7 +109,9 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     metavar="HOST:PORT",
     help="The coordinator.",
 )
-@click.option("--agent", envvar="PRIMACY_AGENT", show_envvar=True, metavar="HOST:PORT", help="An agent, for `route`.")
+@click.option(
+    "--agent", envvar="PRIMACY_AGENT", show_envvar=True, metavar="HOST:PORT", help="An agent, where one is asked."
+)
 @click.option(
     "--group", envvar="PRIMACY_GROUP", show_envvar=True, metavar="NAME", help="The failover group [default: default]."
 )
