@@ -9,6 +9,7 @@ from primacy.v1 import agent_service_pb2 as pb
 
 from primacy_wire.codec_parts import TEXT_MAX, Checks
 from primacy_wire.entries import entry_from_proto, entry_to_proto
+from primacy_wire.errors import BadField, InvalidRequest
 from primacy_wire.log_messages import (
     Entries,
     GroupMetrics,
@@ -202,12 +203,17 @@ def metrics_from_proto(proto: pb.MetricsSnapshot) -> MetricsSnapshot:
     return snapshot
 
 
-def shared_from_proto(protos: Iterable[pb.MetricsSnapshot], prefix: str) -> tuple[MetricsSnapshot, ...]:
-    """Snapshots of agents, from any other one. `prefix` is the message's name. Raises InvalidRequest."""
-    checks = Checks(prefix)
-    found = tuple(_read_snapshot(proto, checks, f"snapshots[{index}].") for index, proto in enumerate(protos))
-    checks.finish()
-    return found
+def shared_from_proto(snapshots: Iterable[pb.MetricsSnapshot]) -> tuple[MetricsSnapshot, ...]:
+    """The `snapshots` of agents, from any other one. Raises InvalidRequest."""
+    found: list[MetricsSnapshot] = []
+    bad: list[BadField] = []
+    for index, proto in enumerate(snapshots):
+        checks = Checks(f"snapshots[{index}]")
+        found.append(_read_snapshot(proto, checks, ""))
+        bad += checks.bad
+    if bad:
+        raise InvalidRequest(*bad)
+    return tuple(found)
 
 
 def group_metrics_to_proto(metrics: GroupMetrics) -> pb.GroupMetrics:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 SAMPLE_S = 1.0
 CALL_S = 2.0
-ROUND_S = WINDOW_NS / SECOND_NS
 ASKED_MAX = 8
 """Agents that are asked in one round while no coordinator is heard."""
 ANSWER_BYTES_MAX = 2 * 1024 * 1024
@@ -53,12 +52,24 @@ class Measured(Protocol):
 class MetricsShare:
     """Everything runs on the event loop's thread."""
 
-    def __init__(self, group: str, region: str, key: str, incarnation: str, link: Link, links: Links) -> None:
+    def __init__(
+        self,
+        group: str,
+        region: str,
+        key: str,
+        incarnation: str,
+        link: Link,
+        links: Links,
+        window_ns: int = WINDOW_NS,
+    ) -> None:
+        """A round of sharing is as long as a window."""
         self._group = group
         self._key = key
         self._link = link
         self._links = links
-        self._rollup = Rollup(region, key, incarnation, read_now())
+        self._rollup = Rollup(region, key, incarnation, read_now(), window_ns)
+        self._round_s = window_ns / SECOND_NS
+        self._sample_s = min(SAMPLE_S, self._round_s / 2)
         self._view = GroupMetricsView(key)
         self._unsent: MetricsSnapshot | None = None
         self._measured: Measured | None = None
@@ -111,7 +122,7 @@ class MetricsShare:
         """
         if len(request.snapshots) > SNAPSHOTS_MAX:
             raise InvalidRequest(BadField("snapshots", f"must be at most {SNAPSHOTS_MAX}"))
-        theirs = shared_from_proto(request.snapshots, "request")
+        theirs = shared_from_proto(request.snapshots)
         answer = self._view.newer_than(theirs)
         self._view.take(theirs, read_now())
         self._draw.shuffle(answer)  # Where not all fits, no agent is left out again and again.
@@ -132,11 +143,11 @@ class MetricsShare:
             now = read_now()
             self._sample(now)
             self._close(now)
-            await asyncio.sleep(SAMPLE_S)
+            await asyncio.sleep(self._sample_s)
 
     async def _exchange(self) -> None:
         while True:
-            await asyncio.sleep(ROUND_S * self._draw.uniform(0.8, 1.2))
+            await asyncio.sleep(self._round_s * self._draw.uniform(0.8, 1.2))
             await self.share_round()
             self._view.forget(read_now())
 
@@ -159,7 +170,7 @@ class MetricsShare:
         try:
             stub: PeerServiceAsyncStub = self._links.stub(agent)
             answer = await stub.ShareMetrics(request, timeout=CALL_S)
-            self._view.take(shared_from_proto(answer.snapshots[:SNAPSHOTS_MAX], "response"), read_now())
+            self._view.take(shared_from_proto(answer.snapshots[:SNAPSHOTS_MAX]), read_now())
         except (SourceFailed, OSError, grpc.aio.AioRpcError, InvalidRequest):
             return  # Who cannot be reached now is asked another time.
 

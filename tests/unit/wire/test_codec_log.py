@@ -163,11 +163,11 @@ def test_a_region_counts_what_its_agents_counted() -> None:
 
 def test_what_other_agents_share_is_named_by_its_place() -> None:
     protos = [json_format.ParseDict(one, agent_service_pb2.MetricsSnapshot()) for one in (SNAPSHOT, SNAPSHOT)]
-    assert [metrics_to_proto(one) for one in shared_from_proto(protos, "request")] == protos
+    assert [metrics_to_proto(one) for one in shared_from_proto(protos)] == protos
     protos[1].agent = ""
     with pytest.raises(InvalidRequest) as caught:
-        shared_from_proto(protos, "request")
-    assert {field.path for field in caught.value.fields} == {"request.snapshots[1].agent"}
+        shared_from_proto(protos)
+    assert {field.path for field in caught.value.fields} == {"snapshots[1].agent"}
 
 
 def test_a_long_reason_of_a_parked_entry_is_cut_and_its_agent_heard() -> None:
