@@ -23,6 +23,7 @@ from primacy.v1.override_pb2 import OverrideKind
 from primacy.v1.region_pb2 import RegionStatus
 from primacy.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
 from primacy.v1.status_service_pb2_grpc import StatusServiceStub
+from primacy_cli.demo.model import make_model
 
 from tests.e2e.clusters_up import PRIMACY, Up, environment, is_running, page, until
 from tests.e2e.documents import FOLDER, Step, anchors_of, links_of, missing, read, steps_of
@@ -37,6 +38,9 @@ PAGES = (
     "docs/drain.md",
     "docs/hooks.md",
     "docs/probes.md",
+    "docs/configs.md",
+    "docs/models.md",
+    "docs/fencing.md",
     "docs/faults.md",
     "docs/policy.md",
     "docs/guarantees.md",
@@ -55,7 +59,7 @@ CANNOT = {
 """Lines that no test runs, and why."""
 ASKS = re.compile(r"primacy (failover|drain|cordon|pause|pin|policy set)\b(?!.*(--dry-run|--yes))")
 """These ask before they act; the reader says yes, and so does this test."""
-ENDLESS = re.compile(r"primacy (watch(?!.*--once)|events.* (-f|--follow)|weights.* --watch)\b")
+ENDLESS = re.compile(r"primacy (watch(?!.*--once)|events.* (-f|--follow)|weights.* --watch|config watch)\b")
 """These go on until Ctrl-C."""
 POLICY = """\
 firstWait: 4s
@@ -93,6 +97,7 @@ class Reader:
             "waiting": self.waiting,
             "lag": self.lag,
             "hooks": self.hooks,
+            "model": self.model,
         }
 
     # ---- what a page asks for
@@ -117,6 +122,7 @@ class Reader:
             **environment(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "PRIMACY_ADDRESS": self.up.address,
+            "PRIMACY_AGENT": self.up.region("us-east")["agents"][0]["grpc"],
             "COLUMNS": "300",
         }
         if ENDLESS.match(line):
@@ -168,6 +174,7 @@ class Reader:
             agent = self.up.region(name)["agents"][0]
             line = line.replace(f"127.0.0.1:{7410 + number}", agent["grpc"])
             line = line.replace(f"127.0.0.1:{7490 + number}", agent["http"])
+            line = line.replace(f"127.0.0.1:{7600 + number}", self.up.region(name)["services"][0]["http"])
         line = line.replace("127.0.0.1:7400", self.up.address)
         line = line.replace("127.0.0.1:7480", self.up.cluster["coordinators"][0]["http"])
         line = line.replace(FOLDER, str(self.folder))
@@ -233,6 +240,11 @@ class Reader:
         """Every agent has the hooks of the page."""
         page = yaml.safe_load((self.folder / "agent.yaml").read_text())
         self._set_up(lambda settings: settings.update(hooks=page["hooks"]))
+
+    def model(self) -> None:
+        """Two models lie where the reader is."""
+        for seed, name in enumerate(("model-a.json", "model-b.json"), 1):
+            (self.folder / name).write_bytes(make_model(seed))
 
     # ---- the cluster
 
