@@ -11,14 +11,17 @@ BURST_S = 0.25
 
 
 class Limiter:
-    """A token bucket for everything that this agent fetches. 0: no limit."""
+    """A token bucket for everything that this agent fetches. 0: no limit.
+
+    It is paid for what has come: who has not paid reads nothing more, and what is on its way fills HTTP/2's windows.
+    """
 
     def __init__(self, bytes_per_s: int) -> None:
         self._rate = bytes_per_s
         self._free_at = 0.0
 
     async def spend(self, count: int) -> None:
-        """Wait until so many bytes more may come."""
+        """Wait until so many bytes more may come. Callers are served in the order in which they ask."""
         if not self._rate:
             return
         now = time.monotonic()
@@ -55,9 +58,13 @@ class Meter:
 
 
 class Uplink:
-    """What this agent could send lately: bytes over the time in which at least one transfer was being sent."""
+    """What this agent could send lately: bytes over the time in which at least one transfer was being sent.
+
+    Weakness: a receiver that reads slowly makes it look slow. So the best of late counts, and fades as others follow.
+    """
 
     WINDOW_BYTES = 8 << 20
+    FADES = 0.9
 
     def __init__(self) -> None:
         self._sending = 0
@@ -73,13 +80,14 @@ class Uplink:
         self._sending += 1
 
     def sent(self, count: int) -> None:
+        """Between `begin` and `end`."""
         self._bytes += count
         if self._bytes >= self.WINDOW_BYTES:
             now = time.monotonic()
             self._busy_s += now - self._began
             self._began = now
             measured = self._bytes / max(self._busy_s, 1e-6)
-            self.rate = int(measured if not self.rate else 0.5 * self.rate + 0.5 * measured)
+            self.rate = int(max(measured, self.FADES * self.rate))
             self._bytes, self._busy_s = 0, 0.0
 
     def end(self) -> None:
