@@ -150,20 +150,22 @@ async def test_what_probes_measure_is_in_the_next_report_as_the_coordinator_read
 
 
 async def test_only_an_agent_whose_machine_was_down_owes_smoke_probes_from_its_start(tmp_path: Path) -> None:
-    def start() -> bool:
+    async def start() -> bool:
         state = AgentState(tmp_path, "default", "eu", "one")
+        node = Node(load_config(None, {}, {"region": "eu", "name": "one"}), state)
         try:
-            state.show(Node(load_config(None, {}, {"region": "eu", "name": "one"}), state).active())
+            state.show(node.active())
             return state.rebooted
         finally:
+            await node.stop(release=False)
             state.close()
 
-    assert [start(), start()] == [False, False], "neither the first life nor a restart"
+    assert [await start(), await start()] == [False, False], "neither the first life nor a restart"
     file = tmp_path / ACTIVE_FILE
     file.write_text(re.sub(r'"boot_id": "[^"]+"', '"boot_id": "of another time"', file.read_text()))
-    assert [start(), start()] == [True, False]
+    assert [await start(), await start()] == [True, False]
     file.write_text("damaged")
-    assert start() is False
+    assert await start() is False
 
 
 def test_grpc_is_told_that_programs_are_started_before_it_is_loaded() -> None:

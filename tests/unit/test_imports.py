@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("sqlite_utils", "sqlite3", "starlette", "uvicorn", "click", "rich", "primacy_coordinator", "primacy_cli")
+HEAVY = ("sqlite_utils", "starlette", "uvicorn", "click", "rich", "primacy_coordinator", "primacy_cli")
 
 
 @pytest.mark.parametrize("module", ["primacy_agent.main", "primacy_agent.serve"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from primacy_agent.config import load_config
 from primacy_cli.demo.model import ModelFile, make_model
+from primacy_cli.demo.notes import Notes
 from primacy_cli.demo.service import Service
 from primacy_cli.local.places import AGENTS_MAX, REGIONS_MAX, places
 from primacy_cli.local.plan import DEMO_POLICY, SERIES, ProcessPlan, make_plan
@@ -54,7 +55,8 @@ def test_agents_settings_are_what_agents_take(tmp_path: Path) -> None:
 
 async def test_agents_read_what_the_service_shows(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_bytes(make_model())
-    page = await Service("eu", ModelFile(tmp_path / "model.json"), 80).answer(b"GET", "/metrics", b"")
+    service = Service("eu", ModelFile(tmp_path / "model.json"), 80, Notes(tmp_path))
+    page = await service.answer(b"GET", "/metrics", b"", {})
     shown = {line.split()[0] for line in page.body.decode().splitlines() if not line.startswith("#")}
     assert set(SERIES.values()) == shown
 
