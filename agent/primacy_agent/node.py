@@ -89,6 +89,7 @@ class Node:
         self._hooks.end_leftover()
         self._show()
         self.probes.start()
+        self.replication.metrics.read_from(self.probes)
         self.replication.start()
         self._tasks.start(self.session.run(), name="session")
 
@@ -113,7 +114,6 @@ class Node:
         readings = self.probes.readings
         counts = self.routes.counts()
         report = self.holder.report(now, health, readings.load(), self.peers.sights(), counts, self.detail())
-        self.replication.metrics.observe(readings.values)
         return replace(report, lag=readings.lag(), wall_ns=now.wall_ns)
 
     def authority_changed(self) -> None:
@@ -166,6 +166,7 @@ class Node:
     def directory_changed(self) -> None:
         if self.holder.directory is not None:
             self.peers.follow(self.holder.directory)
+            self.replication.metrics.follow(self.holder.directory.membership)
 
     def _news(self) -> None:
         """Of the own health, or of whom this agent can reach: not to be kept until the next report is due."""
