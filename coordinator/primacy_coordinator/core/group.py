@@ -106,6 +106,7 @@ class Group:
                 registry.close_session(state, turn, number)
             case TimePassed():
                 streaming.on_wake(state, turn)
+                transfers.on_wake(state, turn)
                 sharing.on_wake(state, turn)
                 state.wake_ns = self._wake_ns()
                 turn.unsettled = now.mono_ns >= state.settle_ns
@@ -186,7 +187,9 @@ class Group:
 
     def _wake_ns(self) -> int:
         state = self._state
-        return min([state.settle_ns, *streaming.deadlines(state), *sharing.deadlines(state)])
+        return min(
+            [state.settle_ns, *streaming.deadlines(state), *transfers.deadlines(state), *sharing.deadlines(state)]
+        )
 
     def _settle_ns(self, now_ns: int) -> int:
         state = self._state

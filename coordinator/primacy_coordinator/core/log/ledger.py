@@ -19,6 +19,8 @@ TIMES_MAX = 20_000
 
 Name = tuple[EntryKind, str]
 """What versions belong to: a model or a document."""
+Shares = tuple[tuple[str, int], ...]
+"""(agent, weight) of those that fetch a content together, sorted."""
 
 
 @dataclass(slots=True)
@@ -37,8 +39,8 @@ class LogPeer:
     """The agent's log was no part of this one when the snapshot began."""
     parts: set[int] = field(default_factory=set)
     """Ends of the parts of it that were sent."""
-    plans: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
-    """sequence -> (holders, agents that fetch) of the transfer plan that was sent."""
+    plans: dict[int, tuple[tuple[str, ...], Shares]] = field(default_factory=dict)
+    """sequence -> (holders, shares) of the transfer plan that was sent."""
 
 
 @dataclass(slots=True)
@@ -88,8 +90,17 @@ class Ledger:
     """The store refused a batch: no heartbeat until it took another one."""
     newest_model: int = 0
     """Number of the newest version of any model."""
+    model_names: set[str] = field(default_factory=set)
     planned_ns: int = 0
     """When transfers were last planned."""
+    planned_model: int = 0
+    """Models up to here were planned for all that were there."""
+    plan_due_ns: int | None = None
+    """When transfers are to be planned anew; None: nothing has changed."""
+    plans_told: int = 0
+    """How many plans were sent: the version of each is its number."""
+    transfers: dict[int, list[Shares]] = field(default_factory=dict)
+    """sequence -> the cohorts that fetch it now."""
     fed_ns: int = 0
     """When sessions were last fed."""
     stale: bool = False
@@ -124,6 +135,7 @@ class Ledger:
         self.current[name] = entry
         if entry.kind is EntryKind.MODEL:
             self.newest_model = max(self.newest_model, entry.sequence)
+            self.model_names.add(entry.key)
         self.versions.setdefault(name, []).append(entry.sequence)
 
     def _note_time(self, sequence: int, now_ns: int) -> None:

@@ -14,7 +14,7 @@ from primacy_wire.log_messages import Entries, Entry, ParkedNote, Progress, Retr
 
 from primacy_coordinator.core.effects import Refusal, RefusalKind, Severity, Topic
 from primacy_coordinator.core.events import RetryEntry
-from primacy_coordinator.core.log import durability
+from primacy_coordinator.core.log import durability, transfers
 from primacy_coordinator.core.state import Session, State
 from primacy_coordinator.core.turn import Turn
 from primacy_coordinator.core.views import Retried
@@ -40,6 +40,7 @@ def on_progress(state: State, turn: Turn, session: Session, message: Progress) -
     if before is None or (before.received, before.chain) != (message.received, message.chain):
         peer.moved_ns = turn.now.mono_ns
     _tell_of_parked(turn, session, before, message)
+    transfers.on_progress(state, turn, before, message)
     feed(state, turn, session)
     durability.on_progress(state, turn, session)
     if before is None or before != message:
@@ -92,6 +93,7 @@ def deadlines(state: State) -> list[int]:
 def feed_all(state: State, turn: Turn) -> None:
     state.log.feed_due_ns = None
     state.log.fed_ns = turn.now.mono_ns
+    transfers.on_durable(state, turn)
     for session in state.sessions.values():
         feed(state, turn, session)
 
