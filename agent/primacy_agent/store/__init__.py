@@ -1,6 +1,6 @@
 """The contents of models at one agent: kept by what they are, verified whenever they are received or read."""
 
-from primacy_agent.store.content import ContentStore, Ingested, Verified
+from primacy_agent.store.content import ContentStore
 from primacy_agent.store.errors import (
     BadChunk,
     BadManifest,
@@ -11,7 +11,9 @@ from primacy_agent.store.errors import (
     StoreError,
     StoreFull,
 )
+from primacy_agent.store.ingest import Ingested
 from primacy_agent.store.manifest import Chunk, Manifest, ManifestFile, decode_manifest
+from primacy_agent.store.verifying import Verified
 
 __all__ = [
     "BadChunk",

@@ -23,6 +23,8 @@ PATH_BYTES_MAX = 1_024
 PART_BYTES_MAX = 255
 MANIFEST_BYTES_MAX = 256 << 20
 FORMAT = 1
+CACHED_CHUNKS_MAX = 200_000
+"""Some 15 GiB of models, and 30 MB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,9 @@ def decode_manifest(content: bytes) -> Manifest:
         raise BadManifest(f"it has {len(rows)} files; from 1 to {FILES_MAX:,} are taken")
     manifest = Manifest(tuple(_file(*row) for row in rows))
     _check_paths([file.path for file in manifest.files])
+    lengths: dict[bytes, int] = {}
+    if any(lengths.setdefault(chunk.digest, chunk.length) != chunk.length for chunk in manifest.chunks):
+        raise BadManifest("a chunk has two lengths")
     if manifest.encode() != content:
         raise BadManifest("it is not written the way manifests are")
     return manifest
@@ -147,3 +152,30 @@ def offsets(chunks: Sequence[Chunk]) -> list[int]:
         found.append(at)
         at += chunk.length
     return found
+
+
+class ManifestCache:
+    """Those used last, up to a bound on their chunks: a store of many models need not have all in memory."""
+
+    def __init__(self, chunks_max: int = CACHED_CHUNKS_MAX) -> None:
+        self._chunks_max = chunks_max
+        self._kept: dict[str, Manifest] = {}
+        self._chunks = 0
+
+    def get(self, digest: str) -> Manifest | None:
+        found = self._kept.pop(digest, None)
+        if found is not None:
+            self._kept[digest] = found
+        return found
+
+    def add(self, manifest: Manifest) -> None:
+        self.drop(manifest.digest)
+        self._kept[manifest.digest] = manifest
+        self._chunks += len(manifest.chunks)
+        while self._chunks > self._chunks_max and len(self._kept) > 1:
+            self.drop(next(iter(self._kept)))
+
+    def drop(self, digest: str) -> None:
+        gone = self._kept.pop(digest, None)
+        if gone is not None:
+            self._chunks -= len(gone.chunks)
