@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -29,7 +30,7 @@ from blake3 import blake3
 from primacy_wire.daemon import write_file
 
 from primacy_agent.store.all_of import AllOf
-from primacy_agent.store.errors import BadManifest, NotFound, StoreBusy, StoreError, disk
+from primacy_agent.store.errors import BadManifest, NotFound, StoreBusy, StoreError, StoreFull, disk
 from primacy_agent.store.files import Files, size_of
 from primacy_agent.store.filling import Filling, Spot, fill, put
 from primacy_agent.store.index import State
@@ -321,7 +322,8 @@ class ContentStore:
 
     def _uninstall(self, name: str, version: int) -> None:
         self._layout.uninstall(name, version)
-        self._index.drop_release(name, version)
+        with suppress(StoreFull):  # Harmless while there is no such release.
+            self._index.drop_release(name, version)
 
     def installed(self, name: str | None = None) -> list[tuple[str, int]]:
         return self._layout.installed(name)

@@ -17,6 +17,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +98,24 @@ class Files:
 
     # ---- putting together
 
+    def is_whole(self, file: ManifestFile) -> bool:
+        """Whether it is here as a whole, as its row and its size tell. What is not what it was is taken back."""
+        with self._lock:
+            if not self._index.is_file_complete(file.id):
+                return False
+            try:
+                if (self.whole / file.id).stat().st_size == file.size:
+                    return True
+            except OSError:
+                pass
+            self.take_back(file.id, ())
+            return False
+
     def begin(self, file: ManifestFile) -> set[int] | None:
         """Where the file has chunks, as far as is known; None: it is whole."""
         place = self.coming / file.id
         with self._lock, disk(place):
-            if self._index.is_file_complete(file.id):
+            if self.is_whole(file):
                 return None
             self._index.begin_file(file.id, file.size)
             if not place.exists():
@@ -146,11 +160,11 @@ class Files:
     def finish(self, manifest: Manifest) -> None:
         """All chunks of it are here: from now on it is whole. Raises NotFound when some are not."""
         files = {file.id: file for file in manifest.files}
-        for file_id in files:
-            if not self._index.is_file_complete(file_id):
-                self._flush(self.coming / file_id)
+        for file in files.values():
+            if not self.is_whole(file):
+                self._flush(self.coming / file.id)
         with self._lock, disk(self.coming):
-            moving = [file for file in files.values() if not self._index.is_file_complete(file.id)]
+            moving = [file for file in files.values() if not self.is_whole(file)]
             for file in moving:
                 if not self._index.offsets_of(file.id).issuperset(offsets(file.chunks)):
                     raise NotFound(f"chunks of {file.path} are missing")
@@ -182,12 +196,12 @@ class Files:
 
     # ---- taking in
 
-    def claim(self, file_id: str) -> bool:
+    def claim(self, file: ManifestFile) -> bool:
         """Whether the whole file is here; if so it is not dropped until it was released."""
         with self._lock:
-            found = self._index.is_file_complete(file_id) and (self.whole / file_id).exists()
+            found = self.is_whole(file)
             if found:
-                self._claims[file_id] += 1
+                self._claims[file.id] += 1
             return found
 
     def release(self, file_ids: Iterable[str]) -> None:
@@ -201,7 +215,7 @@ class Files:
             moved: list[Path] = []
             try:
                 for file in {file.id: file for file in manifest.files}.values():
-                    if self._index.is_file_complete(file.id):
+                    if self.is_whole(file):
                         continue
                     copy = copies.get(file.id)
                     if copy is None:
@@ -251,7 +265,10 @@ class Files:
                 for one in place:
                     freed += size_of(one, linked_too=False)
                     one.unlink(missing_ok=True)
-                self._index.drop_file(file_id)
+                with suppress(
+                    StoreFull
+                ):  # The next file may make the room; what is said of this one is known to be gone.
+                    self._index.drop_file(file_id)
         with self._lock:
             dropped = gone()
             if not dry:

@@ -239,6 +239,15 @@ class Index:
             rows = db.execute("SELECT digest, state, chunk_count FROM manifests").fetchall()
         return {digest: (State(state), count) for digest, state, count in rows}
 
+    def doubt(self) -> None:
+        """What is said to be whole, and has a file that is not, is damaged."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE manifests SET state = ? WHERE state = ? AND number IN "
+                "(SELECT manifest FROM holds LEFT JOIN files ON id = file WHERE complete IS NOT 1)",
+                (State.DAMAGED, State.WHOLE),
+            )
+
     def drop_manifests(self, digests: Collection[str]) -> None:
         with self._writing() as db:
             for digest in digests:

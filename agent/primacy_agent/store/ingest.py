@@ -130,7 +130,7 @@ def ingest(
             copy = files.coming / f"ingest-{token}-{len(taken)}"
             file = take(source, copy, on_chunk)
             taken.append(file)
-            if file.id in copies or files.claim(file.id):
+            if file.id in copies or files.claim(file):
                 copy.unlink()
                 if file.id not in copies:
                     claimed.append(file.id)

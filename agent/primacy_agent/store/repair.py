@@ -53,6 +53,7 @@ def repair(index: Index, files: Files, manifests: Path, is_new: bool) -> None:
         if path.name not in rows:
             path.unlink()
     sync(files.whole)
+    index.doubt()
 
 
 def _readable(folder: Path) -> set[str]:
