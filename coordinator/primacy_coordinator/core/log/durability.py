@@ -15,6 +15,9 @@ from primacy_coordinator.core.turn import Turn
 WAIT_NS_MAX = 30 * SECOND_NS
 """A caller that has waited so long for another region is told that there is none that takes it."""
 
+BACK_NS = 5 * SECOND_NS
+"""Who was heard within so long is waited for: a link or a coordinator that comes back costs no writer an error."""
+
 
 def answer(state: State, turn: Turn, command: Append, appended: Appended, origin: str) -> None:
     """Answer an append of an entry that is in the log: now (behind its write), or when another region has it."""
@@ -23,7 +26,7 @@ def answer(state: State, turn: Turn, command: Append, appended: Appended, origin
     if wanted is Durability.LOCAL or safe:
         result = Appended(appended.sequence, appended.version, appended.outcome, appended.conflict_id, at_risk=not safe)
         turn.reply(command.request, result)
-    elif not _others(state, origin):
+    elif not _others(state, origin, turn.now.mono_ns):
         turn.reply(command.request, refusal=_at_risk(appended.sequence, origin))
     else:
         waiting = Waiting(command.request, turn.now.mono_ns, appended)
@@ -55,7 +58,7 @@ def on_time(state: State, turn: Turn) -> None:
     """Nobody waits for regions that are not there."""
     for sequence, waiting in list(state.log.waiting.items()):
         origin = _origin(state, sequence)
-        alone = not _others(state, origin)
+        alone = not _others(state, origin, turn.now.mono_ns)
         left = []
         for one in waiting:
             if alone or turn.now.mono_ns - one.since_ns >= WAIT_NS_MAX:
@@ -107,9 +110,15 @@ def at_risk(state: State) -> list[tuple[Entry, bool]]:
     return sorted(found, key=lambda one: one[0].sequence)
 
 
-def _others(state: State, origin: str) -> bool:
-    """Whether a region other than `origin` is there to take it."""
-    return any(session.region != origin for session in state.sessions.values())
+def _others(state: State, origin: str, now_ns: int) -> bool:
+    """Whether a region other than `origin` is there to take it, or was a moment ago: sessions come back after a start.
+
+    An agent that was never heard by this machine counts as seen at its start.
+    """
+    return any(session.region != origin for session in state.sessions.values()) or any(
+        region.record.name != origin and any(now_ns - agent.seen_ns < BACK_NS for agent in region.agents.values())
+        for region in state.regions.values()
+    )
 
 
 def _origin(state: State, sequence: int) -> str:

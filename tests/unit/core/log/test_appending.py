@@ -96,8 +96,11 @@ def test_who_waits_hears_when_the_last_other_region_goes() -> None:
     number = lab.requests
     lab.of("eu")[0].cut = True
     lab.run(2)
+    assert number not in lab.replies, "a link that comes back costs no writer an error"
+    lab.run(8)
     refusal = lab.replies[number].refusal
     assert refusal is not None and refusal.rule == "AT_RISK"
+    assert lab.refused(lab.draft()) == "AT_RISK", "who was not heard for long is not waited for"
 
 
 def test_who_waits_for_too_long_is_told() -> None:
