@@ -83,14 +83,11 @@ class ContentStore:
             with disk(root):
                 self._layout.clean()
                 repair(self._index, self._files, self._manifests, is_new)
-                self._files.losses.clear()
-                states = self._index.manifests()
+                self._files.load()
         except BaseException:
             self._index.close()
             os.close(self._lock)
             raise
-        self._complete = {digest: count for digest, (state, count) in states.items() if state is State.WHOLE}
-        self._damaged = {digest for digest, (state, _) in states.items() if state is State.DAMAGED}
         self._quick = ThreadPoolExecutor(QUICK_THREADS, thread_name_prefix="chunks")
         self._long = ThreadPoolExecutor(LONG_THREADS, thread_name_prefix="store")
 
@@ -114,9 +111,6 @@ class ContentStore:
         losses = self._files.losses
         while losses:
             loss = losses.popleft()
-            for digest in loss.digests:
-                self._complete.pop(digest, None)
-                self._damaged.add(digest)
             for filling in self._filling.values():
                 filling.lose((loss.file_id, offset) for offset in loss.offsets)
 
@@ -144,18 +138,12 @@ class ContentStore:
         except asyncio.CancelledError:
             stop.set()
             raise
-        self._whole(ingested.manifest)
+        self._known.add(ingested.manifest)
         return ingested
 
     def _prepare(self, manifest: Manifest) -> None:
         self._used[manifest.digest] = time.monotonic()
         self._write_manifest(manifest.digest, manifest.encode())
-
-    def _whole(self, manifest: Manifest) -> None:
-        self._known.add(manifest)
-        self._complete[manifest.digest] = len(manifest.chunks)
-        self._damaged.discard(manifest.digest)
-        self._filling.pop(manifest.digest, None)
 
     # ---- manifests
 
@@ -201,14 +189,15 @@ class ContentStore:
     # ---- putting together
 
     async def fill(self, digest: str, on_progress: Callable[[int, int], None]) -> set[int]:
-        """Begin, or go on: take what other files or an earlier try have. Returns the indexes that are missing.
+        """Begin, or go on: take what other files or an earlier try have. Returns the indexes that are missing; of a
+        chunk that is in the content more than once, the first.
 
         `on_progress(here, total)` in bytes. Raises NotFound without the manifest, StoreFull, StoreError.
         """
         manifest = self.manifest(digest)
         if manifest is None:
             raise NotFound(f"the manifest {digest[:12]} is not here")
-        if digest in self._complete:
+        if digest in self._files.complete:
             return set()
         self._used[digest] = time.monotonic()
         loop = asyncio.get_running_loop()
@@ -246,14 +235,15 @@ class ContentStore:
 
     def here(self, digest: str) -> AbstractSet[int]:
         """The chunks of it that peers can have."""
-        filling = self._filling.get(digest)
-        if filling is not None:
+        count = self._files.complete.get(digest)
+        if count is None and (filling := self._filling.get(digest)) is not None:
             return filling.here
-        return AllOf(self._complete.get(digest, 0))
+        return AllOf(count or 0)
 
     async def finish(self, digest: str) -> None:
         """All chunks are here: from now on it is complete. Raises NotFound when they are not, StoreFull, StoreError."""
-        if digest in self._complete:
+        if digest in self._files.complete:
+            self._filling.pop(digest, None)
             return
         filling = self._filling.get(digest)
         if filling is None or len(filling.here) < filling.count:
@@ -263,14 +253,14 @@ class ContentStore:
         except NotFound:
             self._filling.pop(digest, None)  # Looked at anew by the next `fill`.
             raise
-        self._whole(filling.manifest)
+        self._filling.pop(digest, None)
 
     def is_complete(self, digest: str) -> bool:
-        return digest in self._complete
+        return digest in self._files.complete
 
     def damaged(self) -> AbstractSet[str]:
         """Digests of what was complete and is not any more. `fill` begins to mend it."""
-        return self._damaged
+        return self._files.damaged
 
     # ---- reading
 
@@ -302,7 +292,7 @@ class ContentStore:
         leads elsewhere, StoreFull, StoreError.
         """
         manifest = self.manifest(digest)
-        if manifest is None or digest not in self._complete:
+        if manifest is None or digest not in self._files.complete:
             raise NotFound(f"{name}/{version}: not all of {digest[:12]} is here")
         return await self._run(self._long, self._install, name, version, manifest)
 
@@ -335,18 +325,16 @@ class ContentStore:
 
     async def collect(self, keep: AbstractSet[str], dry: bool = False, fresh_s: float = FRESH_S) -> int:
         """Drop what no manifest of `keep` needs, but what is being filled or was just taken in. Bytes freed."""
-        freed, dropped = await self._run(self._long, self._collect, keep, dry, fresh_s)
+        began = time.monotonic()
+        freed, dropped = await self._run(self._long, self._collect, keep, dry, fresh_s, began)
         for digest in dropped:
-            self._complete.pop(digest, None)
-            self._damaged.discard(digest)
-            self._filling.pop(digest, None)
-            self._used.pop(digest, None)
-            self._known.drop(digest)
+            if self._used.get(digest, 0.0) < began:
+                self._filling.pop(digest, None)
+                self._used.pop(digest, None)
+                self._known.drop(digest)
         return freed
 
-    def _collect(self, keep: AbstractSet[str], dry: bool, fresh_s: float) -> tuple[int, AbstractSet[str]]:
-        began = time.monotonic()
-
+    def _collect(self, keep: AbstractSet[str], dry: bool, fresh_s: float, began: float) -> tuple[int, AbstractSet[str]]:
         def gone() -> set[str]:
             used = self._used.copy()
             fresh = {digest for digest, at in used.items() if at >= began or began - at < fresh_s}
@@ -357,10 +345,10 @@ class ContentStore:
         if dry:
             return freed, frozenset()
         with self._writing, disk(self._manifests):
-            gone_now = {digest for digest in dropped if self._used.get(digest, 0.0) < began}
-            for digest in gone_now:
-                (self._manifests / digest).unlink(missing_ok=True)
-        return freed, gone_now
+            for digest in dropped:
+                if self._used.get(digest, 0.0) < began:
+                    (self._manifests / digest).unlink(missing_ok=True)
+        return freed, dropped
 
     async def verify(self, digests: Sequence[str]) -> AsyncIterator[Verified]:
         """Read everything again. What is damaged is not complete any more: `fill` finds what is missing of it, and

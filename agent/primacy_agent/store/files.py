@@ -24,7 +24,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from primacy_agent.store.errors import NotFound, StoreError, StoreFull, disk
-from primacy_agent.store.index import Index, Place
+from primacy_agent.store.index import Index, Place, State
 from primacy_agent.store.manifest import Chunk, Manifest, ManifestFile, offsets
 
 RESERVE_BYTES = 32 << 20
@@ -40,8 +40,6 @@ class Loss:
     file_id: str
     offsets: frozenset[int]
     """Of the chunks that are gone."""
-    digests: tuple[str, ...]
-    """Of the contents that were whole with it."""
 
 
 class Files:
@@ -53,8 +51,25 @@ class Files:
         self.whole, self.coming = root / "files", root / "incoming"
         self._lock = threading.RLock()
         self._claims: Counter[str] = Counter()
+        self.complete: dict[str, int] = {}
+        """Contents that are whole: digest -> how many chunks. Changed with the index, under the lock."""
+        self.damaged: set[str] = set()
+        """Those that were."""
         self.losses: deque[Loss] = deque()
-        """What was found damaged, for the one who keeps count of what is whole."""
+        """What was found damaged, for the one who keeps count of what is being put together."""
+
+    def load(self) -> None:
+        """Once, when the index and the folders agree."""
+        for digest, (state, count) in self._index.manifests().items():
+            if state is State.WHOLE:
+                self.complete[digest] = count
+            elif state is State.DAMAGED:
+                self.damaged.add(digest)
+        self.losses.clear()
+
+    def _is_complete_now(self, manifest: Manifest) -> None:
+        self.complete[manifest.digest] = len(manifest.chunks)
+        self.damaged.discard(manifest.digest)
 
     def check_room(self, wanted: int) -> None:
         """Raises StoreFull."""
@@ -176,6 +191,7 @@ class Files:
                     moved.append(file.id)
                 sync(self.whole)
                 self._index.finish(manifest)
+                self._is_complete_now(manifest)
             except BaseException:
                 for file_id in moved:
                     os.replace(self.whole / file_id, self.coming / file_id)
@@ -225,6 +241,7 @@ class Files:
                     moved.append(self.whole / file.id)
                 sync(self.whole)
                 self._index.take_in(manifest)
+                self._is_complete_now(manifest)
             except BaseException:
                 for place in moved:
                     place.unlink(missing_ok=True)
@@ -239,13 +256,15 @@ class Files:
         with self._lock, disk(self.whole / file_id):
             if not self._index.is_file_complete(file_id):
                 return
-            digests = self._index.take_back(file_id, lost)
+            for digest in self._index.take_back(file_id, lost):
+                self.complete.pop(digest, None)
+                self.damaged.add(digest)
             try:
                 os.replace(self.whole / file_id, self.coming / file_id)
             except FileNotFoundError:
                 lost = self._index.offsets_of(file_id) | set(lost)
                 self._index.drop_chunks_of(file_id)
-            self.losses.append(Loss(file_id, frozenset(lost), tuple(digests)))
+            self.losses.append(Loss(file_id, frozenset(lost)))
 
     def collect(self, gone: Callable[[], AbstractSet[str]], dry: bool) -> tuple[int, AbstractSet[str]]:
         """Drop the manifests `gone`, and files that no other has. Bytes freed, and what is gone.
@@ -273,6 +292,9 @@ class Files:
             dropped = gone()
             if not dry:
                 self._index.drop_manifests(dropped)
+                for digest in dropped:
+                    self.complete.pop(digest, None)
+                    self.damaged.discard(digest)
         return freed, dropped
 
 

@@ -39,7 +39,9 @@ class Filling:
 
     @property
     def missing(self) -> set[int]:
-        return set(range(self.count)) - self.here
+        """What to ask for: the first of each chunk, for with it the others are here, too."""
+        firsts = (self._indexes[spots[0]][0] for spots in self._spots.values())
+        return {index for index in firsts if index not in self.here}
 
     def add(self, spots: Iterable[Spot]) -> None:
         for spot in spots:

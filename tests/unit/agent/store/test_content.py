@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from primacy_agent.store import (
     BadChunk,
     BadManifest,
     CannotBeModel,
+    ChangedWhileRead,
+    Chunk,
     ContentStore,
     Manifest,
+    ManifestFile,
     NotFound,
     StoreBusy,
-    decode_manifest,
+    StoreError,
+    ingest,
 )
 
-DRAW = random.Random(7)
-BIG = DRAW.randbytes(3_000_000)
-CHANGED = BIG[:1_000_000] + DRAW.randbytes(50_000) + BIG[1_000_000:]
-
-
-def nothing(*_: object) -> None:
-    pass
+from tests.unit.agent.store.stores import (
+    BIG,
+    CHANGED,
+    contents,
+    copy,
+    damaged,
+    nothing,
+    opened,
+    prepared,
+    read_all,
+    taken_in,
+)
 
 
 @pytest.fixture
@@ -58,23 +65,6 @@ def other(tmp_path: Path) -> Iterator[ContentStore]:
     made = ContentStore(tmp_path / "other", tmp_path / "other-models")
     yield made
     made.close()
-
-
-async def copy(source: ContentStore, target: ContentStore, digest: str, most: int = 1 << 30) -> int:
-    """Bring up to `most` chunks over; bytes that had to be read."""
-    content = await source.manifest_bytes(digest)
-    assert content is not None
-    manifest = await target.put_manifest(digest, content)
-    missing = sorted(await target.fill(digest, nothing))[:most]
-    moved = 0
-    async for batch in source.read_chunks([manifest.chunks[index].digest for index in missing]):
-        await target.put_chunks(digest, [(missing[at], data) for at, data in batch])
-        moved += sum(len(data) for _, data in batch)
-    return moved
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 async def test_what_goes_in_comes_out_in_tritons_layout(store: ContentStore, model: Path, tmp_path: Path) -> None:
@@ -237,69 +227,239 @@ async def test_what_cannot_be_a_model(store: ContentStore, tmp_path: Path) -> No
     assert list((tmp_path / "store" / "incoming").iterdir()) == []
 
 
-KILLED = """
-import asyncio, sys
-from pathlib import Path
-from primacy_agent.store import ContentStore
-
-async def main(folder: Path, digest: str) -> None:
-    nothing = lambda *_: None
-    if digest == "ingest":
-        store = ContentStore(folder / "victim", folder / "victim-models")
-        print("go", flush=True)
-        await store.ingest(folder / "model.bin", nothing)
-        print("done", flush=True)
-        return
-    source = ContentStore(folder / "origin", folder / "origin-models")
-    store = ContentStore(folder / "victim", folder / "victim-models")
-    manifest = await store.put_manifest(digest, await source.manifest_bytes(digest))
-    print("go", flush=True)
-    missing = sorted(await store.fill(digest, nothing))
-    async for batch in source.read_chunks([manifest.chunks[index].digest for index in missing]):
-        await store.put_chunks(digest, [(missing[at], data) for at, data in batch])
-    await store.finish(digest)
-    await store.install("m", 1, digest)
-    await store.switch("m", 1)
-    print("done", flush=True)
-
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
-"""
+async def test_a_name_that_is_no_text_is_refused_in_text(store: ContentStore, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.bin")).touch()
+    with pytest.raises(CannotBeModel, match="UTF-8") as refused:
+        await store.ingest(folder, nothing)
+    assert str(refused.value).encode()
 
 
-@pytest.mark.parametrize("what", ["ingest", "fetch"])
-async def test_killed_at_any_moment_it_loses_nothing_and_shows_nothing_unverified(tmp_path: Path, what: str) -> None:
-    path = tmp_path / "model.bin"
-    content = random.Random(3).randbytes(24_000_000)
-    path.write_bytes(content)
-    origin = ContentStore(tmp_path / "origin", tmp_path / "origin-models")
-    digest = (await origin.ingest(path, nothing)).manifest.digest
-    origin.close()
-    order = "ingest" if what == "ingest" else digest
-    draw = random.Random(11)
-    for _ in range(40):
-        with subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(tmp_path), order], stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None and process.stdout.readline() == "go\n"
-            time.sleep(draw.uniform(0, 0.06))  # noqa: ASYNC251 - nothing else runs here
-            process.send_signal(signal.SIGKILL)
-            done = "done" in process.stdout.read()
-        store = ContentStore(tmp_path / "victim", tmp_path / "victim-models")
-        current = tmp_path / "victim-models" / "m" / "current"
-        if store.is_complete(digest):
-            release = await store.install("check", 1, digest)
-            assert (release / "1" / "model.bin").read_bytes() == content
-        if current.exists():
-            assert (current / "1" / "model.bin").read_bytes() == content
+class Meddler:
+    """Does something to a file while it is taken in, once some of it was read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[], None]) -> None:
+        self._meddle = meddle
+        self._count = 0
+        monkeypatch.setattr(ingest, "blake3", self)
+
+    def __call__(self, data: bytes) -> object:
+        self._count += 1
+        if self._count == 3:
+            self._meddle()
+        return blake3(data)
+
+
+def _append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def _overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"changed")
+
+
+def _replace(path: Path) -> None:
+    path.with_name("beside").write_bytes(BIG)
+    os.replace(path.with_name("beside"), path)
+
+
+@pytest.mark.parametrize(
+    "meddle", [_append, _overwrite, lambda path: os.truncate(path, 1_000_000), _replace, Path.unlink]
+)
+async def test_a_file_that_changes_while_it_is_read_is_refused(
+    store: ContentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "moving"
+    folder.mkdir()
+    path = folder / "weights.bin"
+    path.write_bytes(BIG)
+    Meddler(monkeypatch, lambda: meddle(path))
+    with pytest.raises(ChangedWhileRead):
+        await store.ingest(folder, nothing)
+    assert list((tmp_path / "store" / "incoming").iterdir()) == list((tmp_path / "store" / "files").iterdir()) == []
+
+
+@pytest.mark.parametrize("also", ["added.bin", "model/added.bin"])
+async def test_a_file_that_comes_while_others_are_read_is_noticed(
+    store: ContentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also: str
+) -> None:
+    folder = tmp_path / "moving"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "weights.bin").write_bytes(BIG)
+    Meddler(monkeypatch, (folder / also).touch)
+    with pytest.raises(ChangedWhileRead):
+        await store.ingest(folder, nothing)
+
+
+async def test_what_is_called_off_stops_and_leaves_nothing(store: ContentStore, tmp_path: Path) -> None:
+    path = tmp_path / "zeros.bin"
+    path.touch()
+    os.truncate(path, 4 << 30)
+    begun = asyncio.Event()
+    work = asyncio.create_task(store.ingest(path, lambda done, _total, _new: begun.set() if done else None))
+    async with asyncio.timeout(60):
+        await begun.wait()
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        while list((tmp_path / "store" / "incoming").iterdir()):
+            await asyncio.sleep(0.01)
+    assert list((tmp_path / "store" / "files").iterdir()) == []
+
+
+async def test_a_store_that_is_closed_waits_for_no_long_work(tmp_path: Path) -> None:
+    store = ContentStore(tmp_path / "store", tmp_path / "models")
+    path = tmp_path / "zeros.bin"
+    path.touch()
+    os.truncate(path, 4 << 30)
+    begun = asyncio.Event()
+    work = asyncio.create_task(store.ingest(path, lambda done, _total, _new: begun.set() if done else None))
+    async with asyncio.timeout(60):
+        await begun.wait()
         store.close()
-        if done:
-            break
-    else:
-        done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), order], check=False).returncode == 0
-    assert done
+        with pytest.raises(StoreError):
+            await work
+        with pytest.raises(StoreError, match="closed"):
+            await store.ingest(path, nothing)
+    assert list((tmp_path / "store" / "incoming").iterdir()) == []
 
 
-def test_a_manifest_says_the_same_every_time(tmp_path: Path) -> None:
-    manifest = Manifest(())
-    with pytest.raises(BadManifest):
-        decode_manifest(manifest.encode())
+async def test_contents_that_come_at_the_same_time_share_what_is_the_same(
+    store: ContentStore, other: ContentStore, tmp_path: Path
+) -> None:
+    folders = []
+    for number in (1, 2):
+        folder = tmp_path / f"v{number}"
+        folder.mkdir()
+        (folder / "shared.bin").write_bytes(BIG)
+        (folder / "twice.bin").write_bytes(BIG)
+        (folder / "own.txt").write_text(f"version {number}")
+        folders.append((await store.ingest(folder, nothing)).manifest)
+    one, two = folders
+    _, missing = await prepared(store, other, one.digest)
+    await prepared(store, other, two.digest)
+    chunks = await read_all(store, one)
+    part = len(BIG) // 2
+    given = 0
+    for index in missing:
+        if given < part and one.chunks[index].length > 100:
+            await other.put_chunks(one.digest, [(index, chunks[index])])
+            given += one.chunks[index].length
+    assert sum(two.chunks[index].length for index in other.here(two.digest)) == 2 * given
+    moved = await copy(store, other, two.digest) + given
+    assert moved == len(BIG) + len("version 2")
+    await other.finish(two.digest)
+    assert await copy(store, other, one.digest) == len("version 1")
+    await other.finish(one.digest)
+    assert await damaged(other, one.digest, two.digest) == []
+    assert len(list((tmp_path / "other" / "files").iterdir())) == 3
+
+
+async def test_chunks_of_a_wrong_place_or_length_are_refused_before_any_is_kept(
+    store: ContentStore, other: ContentStore, model: Path
+) -> None:
+    digest = (await store.ingest(model, nothing)).manifest.digest
+    manifest, missing = await prepared(store, other, digest)
+    chunks = await read_all(store, manifest)
+    good = (missing[0], chunks[missing[0]])
+    for bad in ((-1, b""), (len(manifest.chunks), b""), (missing[1], chunks[missing[0]]), (missing[1], b"")):
+        with pytest.raises(BadChunk) as refused:
+            await other.put_chunks(digest, [good, bad])
+        assert refused.value.index == bad[0]
+        assert set(missing).isdisjoint(other.here(digest))
+    with pytest.raises(NotFound):
+        await other.put_chunks("ab" * 32, [good])
+
+
+async def test_a_manifest_that_lies_of_a_length_gets_no_chunk(store: ContentStore, tmp_path: Path) -> None:
+    """The digest is right, the length is not: there is no such chunk anywhere."""
+    real = (await taken_in(store, tmp_path / "small.bin", b"salt")).chunks[0]
+    lie = Manifest((ManifestFile("x.bin", 9, False, (Chunk(real.digest, 9),)),))
+    await store.put_manifest(lie.digest, lie.encode())
+    assert await store.fill(lie.digest, nothing) == {0}
+    with pytest.raises(BadChunk):
+        await store.put_chunks(lie.digest, [(0, b"salt")])
+    with pytest.raises(NotFound):
+        await store.finish(lie.digest)
+
+
+async def test_what_comes_is_not_collected_and_what_was_collected_can_come_again(
+    store: ContentStore, other: ContentStore, model: Path, tmp_path: Path
+) -> None:
+    digest = (await store.ingest(model, nothing)).manifest.digest
+    await copy(store, other, digest, most=10)
+    assert await other.collect(set(), fresh_s=0) == 0
+    await copy(store, other, digest)
+    await other.finish(digest)
+    assert await other.collect(set()) == 0
+    assert await other.collect(set(), fresh_s=0) > len(BIG) - 4096
+    assert not other.is_complete(digest) and other.manifest(digest) is None
+    assert other.here(digest) == set()
+    with pytest.raises(NotFound):
+        await other.fill(digest, nothing)
+    assert [list((tmp_path / "other" / name).iterdir()) for name in ("files", "incoming", "manifests")] == [[], [], []]
+    await copy(store, other, digest)
+    await other.finish(digest)
+    assert await damaged(other, digest) == []
+
+
+async def test_collecting_meanwhile_harms_nothing_that_is_taken_in(tmp_path: Path) -> None:
+    """The same content, again and again, while somebody lets go of whatever nobody needs."""
+    path = tmp_path / "model.bin"
+    path.write_bytes(BIG[:400_000])
+    with opened(tmp_path) as store:
+        manifest = (await store.ingest(path, nothing)).manifest
+        digest = manifest.digest
+        outcomes = []
+        for number in range(150):
+            taking = asyncio.create_task(store.ingest(path, nothing))
+            await asyncio.gather(*(store.collect(set(), fresh_s=0) for _ in range(number % 4)), taking)
+            outcomes.append(store.is_complete(digest))
+            assert len(await read_all(store, manifest)) == (len(manifest.chunks) if outcomes[-1] else 0)
+    assert True in outcomes
+    with opened(tmp_path) as store:
+        assert store.is_complete(digest) == outcomes[-1]
+
+
+async def test_readers_see_whole_chunks_while_files_move(tmp_path: Path) -> None:
+    """From unfinished to finished, and back when damage is found."""
+    with opened(tmp_path / "a") as source, opened(tmp_path / "b") as target:
+        manifest = await taken_in(source, tmp_path / "model.bin", BIG)
+        chunks = await read_all(source, manifest)
+        file_id = manifest.files[0].id
+        ended = threading.Event()
+
+        async def reading() -> int:
+            count = 0
+            while not ended.is_set():
+                known = set(target.here(manifest.digest))
+                found = await read_all(target, manifest)
+                assert all(found[index] == chunks[index] for index in found)
+                assert known <= found.keys()
+                count += 1
+            return count
+
+        await copy(source, target, manifest.digest, most=len(chunks) // 2)
+        reader = asyncio.create_task(reading())
+        for _ in range(15):
+            await copy(source, target, manifest.digest)
+            await target.finish(manifest.digest)
+            place = tmp_path / "b" / "store" / "files" / file_id
+            place.chmod(0o644)
+            os.truncate(place, len(BIG) + 1)  # No chunk is harmed.
+            assert len(await damaged(target, manifest.digest)) == 1
+            assert not target.is_complete(manifest.digest)
+            await asyncio.sleep(0)
+        ended.set()
+        assert await reader > 0
+
+
+async def test_thousands_of_chunks_of_a_whole_content_are_a_set(store: ContentStore, model: Path) -> None:
+    manifest = (await store.ingest(model, nothing)).manifest
+    here, count = store.here(manifest.digest), len(manifest.chunks)
+    assert here == set(range(count)) and here & {0, count} == {0} and count not in here and len(here) == count
+    assert set(range(count + 1)) - here == {count}
+    assert store.here("ab" * 32) == set()

@@ -138,8 +138,7 @@ async def until_full(origin: ContentStore, store: ContentStore, digest: str) -> 
     for index, data in chunks.items():
         try:
             await store.put_chunks(digest, [(index, data)])
-        except StoreFull as error:
-            assert "no space is left" in str(error)
+        except StoreFull:
             return accepted
         accepted.add(index)
     raise AssertionError("there was room for all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -13,10 +14,12 @@ from primacy_agent.store.manifest import (
     CHUNK_BYTES_MAX,
     Chunk,
     Manifest,
+    ManifestCache,
     ManifestFile,
     decode_manifest,
     file_id,
     offsets,
+    path_problem,
 )
 
 chunks = st.lists(
@@ -101,3 +104,38 @@ def test_the_mode_is_part_of_the_content() -> None:
     cut = (Chunk(b"x" * 32, 3),)
     assert file_id(True, cut) != file_id(False, cut)
     assert offsets((*cut, *cut)) == [0, 3]
+
+
+def test_a_manifest_of_nothing_is_refused() -> None:
+    with pytest.raises(BadManifest, match="0 files"):
+        decode_manifest(Manifest(()).encode())
+
+
+@given(st.binary(max_size=200))
+def test_bytes_are_one_manifest_or_none(content: bytes) -> None:
+    try:
+        manifest = decode_manifest(content)
+    except BadManifest:
+        return
+    assert manifest.encode() == content
+
+
+@given(st.text(max_size=30))
+def test_a_path_that_is_taken_stays_inside(path: str) -> None:
+    if not path_problem(path):
+        assert os.path.normpath(os.path.join("/inside", path)) == f"/inside/{path}"
+        decode_manifest(encoded([path, 0, False, b""]))
+
+
+def test_the_last_manifests_are_at_hand_within_a_bound() -> None:
+    cut = tuple(Chunk(bytes([number]) * 32, 1) for number in range(4))
+    made = [Manifest((ManifestFile(str(number), 4, False, cut),)) for number in range(4)]
+    cache = ManifestCache(chunks_max=8)
+    for manifest in made[:2]:
+        cache.add(manifest)
+    assert cache.get(made[0].digest) is made[0]
+    cache.add(made[2])
+    assert [cache.get(manifest.digest) is not None for manifest in made] == [True, False, True, False]
+    cache.drop(made[0].digest)
+    cache.add(made[3])
+    assert [cache.get(manifest.digest) is not None for manifest in made] == [False, False, True, True]
