@@ -18,6 +18,8 @@ from tests.simulation.world.world import World
 
 THREE = {"ap": 1, "eu": 1, "us": 1}
 HOUR_NS = 3600 * SECOND_NS
+ALL_JOIN = {"first_wait_ns": 3 * SECOND_NS}
+"""The first election waits until every region has joined, in each of many worlds."""
 DEAR = {"max_loss": Limits(age_ns=2 * SECOND_NS)}
 
 
@@ -103,7 +105,8 @@ def test_when_two_regions_are_lost_the_third_serves_whatever_soft_rules_say() ->
 
 
 def test_the_loss_of_most_sessions_is_the_coordinators_own_until_proved_otherwise() -> None:
-    world = settled({"doubt_max_ns": 20 * SECOND_NS})
+    # Agents come back within their longest pause; so long the holder has to be waited for.
+    world = settled({"doubt_max_ns": 20 * SECOND_NS, "grace_ns": 4 * SECOND_NS})
     before = epoch(world)
     cut_links(world, links(world, "ap", "eu"), 4 * SECOND_NS)
     world.run_for(15 * SECOND_NS)
@@ -122,7 +125,8 @@ def test_a_region_that_dies_while_the_coordinator_doubts_itself_is_replaced_when
 
 @pytest.mark.parametrize("dead", [False, True])
 def test_fifty_groups_at_once_fail_over_three_by_three_unless_their_peers_confirm_it(dead: bool) -> None:
-    fleet = Fleet(1, Options(THREE, slow_disk=0.0, groups=50, failovers_max=3, brake_ns_max=600 * SECOND_NS))
+    options = Options(THREE, slow_disk=0.0, groups=50, failovers_max=3, brake_ns_max=600 * SECOND_NS, settings=ALL_JOIN)
+    fleet = Fleet(1, options)
     fleet.begin()
     fleet.run_for(12 * SECOND_NS)
     assert all(world.active() == {"ap"} for world in fleet.worlds)

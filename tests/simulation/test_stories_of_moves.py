@@ -18,7 +18,7 @@ from primacy_coordinator.core.views import GroupView, RegionView
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 from primacy_wire.messages import Lag
 
-from tests.simulation.test_incidents import DEAR, HOUR_NS, THREE, epoch, links, newest, settled, wait_for
+from tests.simulation.test_incidents import ALL_JOIN, DEAR, HOUR_NS, THREE, epoch, links, newest, settled, wait_for
 from tests.simulation.test_stories import cut
 from tests.simulation.world.faults import cut_links, set_healthy, set_probes
 from tests.simulation.world.fleet import Fleet
@@ -188,9 +188,9 @@ def test_the_active_region_dies_in_a_self_doubt_and_is_replaced_as_soon_as_that_
 
 
 def test_fifty_blind_groups_wait_for_the_brake_and_one_that_is_really_down_does_not() -> None:
-    fleet = Fleet(2, Options(THREE, slow_disk=0.0, groups=50, failovers_max=3))
+    fleet = Fleet(2, Options(THREE, slow_disk=0.0, groups=50, failovers_max=3, settings=ALL_JOIN))
     fleet.begin()
-    fleet.run_for(5 * SECOND_NS)
+    fleet.run_for(8 * SECOND_NS)
     assert all(world.active() == {"ap"} for world in fleet.worlds)
     dead, blind = fleet.worlds[0], fleet.worlds[1:]
     for name in ELSEWHERE:
@@ -211,9 +211,9 @@ def test_fifty_blind_groups_wait_for_the_brake_and_one_that_is_really_down_does_
 
 
 def test_the_coordinator_dies_while_fifty_groups_wait_for_the_brake() -> None:
-    fleet = Fleet(3, Options(THREE, slow_disk=0.0, groups=50, failovers_max=3))
+    fleet = Fleet(3, Options(THREE, slow_disk=0.0, groups=50, failovers_max=3, settings=ALL_JOIN))
     fleet.begin()
-    fleet.run_for(5 * SECOND_NS)
+    fleet.run_for(8 * SECOND_NS)
     for name in ELSEWHERE:
         fleet.brake.ask(name, lambda: None)
     for world in fleet.worlds:
