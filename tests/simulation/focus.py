@@ -106,7 +106,17 @@ MOVES: dict[str, Options] = {
     ),
     "a_release_does_not_wait_for_hooks": _focus(THREE, "move", every_s=8, hooks=HookPlan()),
 }  # fmt: skip
-FOCUS = {**LEASE, **MOVES}
+WRITES = ("write", "write", "write")
+LOG: dict[str, Options] = {
+    "fingerprints_are_not_compared": _focus(TWO, *WRITES, "store", every_s=2),
+    "a_stale_epoch_is_taken": _focus(THREE, *WRITES, "cut", "move", every_s=1),
+    "what_lost_is_not_kept": _focus(THREE, *WRITES, "cut", every_s=1),
+    "a_repeated_append_happens_again": _focus(TWO, *WRITES, every_s=1, weather=LOSSY),
+    "entries_are_settled_in_any_order": _focus(TWO, *WRITES, "cut", every_s=1),
+    "a_parked_entry_holds_nothing_back": _focus(TWO, *WRITES, "full", every_s=1),
+    "what_the_log_lost_is_not_written_again": _focus(TWO, *WRITES, "store", every_s=2),
+}
+FOCUS = {**LEASE, **MOVES, **LOG}
 
 
 def options_for(name: str, seed: int) -> Options:

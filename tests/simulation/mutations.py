@@ -16,10 +16,10 @@ from primacy_coordinator.core.model import LeasePhase
 from primacy_coordinator.core.state import State
 from primacy_wire.messages import Answer, Offer, Refuse, Released
 
-from tests.simulation import mutations_of_moves
+from tests.simulation import mutations_of_log, mutations_of_moves
 from tests.simulation.mutating import MUTATIONS, mutated, mutation, swap
 
-__all__ = ["MUTATIONS", "mutated", "mutations_of_moves"]
+__all__ = ["MUTATIONS", "mutated", "mutations_of_log", "mutations_of_moves"]
 
 
 # ---- counting

@@ -55,6 +55,13 @@ CAUGHT = {
     "a_failed_promotion_keeps_the_lease": (0, "hooks"),
     "a_promotion_that_was_cut_short_is_not_tried_again": (0, "hooks"),
     "a_release_does_not_wait_for_hooks": (0, "hooks"),
+    "fingerprints_are_not_compared": (0, "I3"),
+    "a_stale_epoch_is_taken": (0, "I4"),
+    "what_lost_is_not_kept": (0, "I5"),
+    "a_repeated_append_happens_again": (0, "I3"),
+    "entries_are_settled_in_any_order": (23, "I3"),
+    "a_parked_entry_holds_nothing_back": (4, "I3"),
+    "what_the_log_lost_is_not_written_again": (6, "I3"),
 }
 SEARCHED = 400
 """A change of the cores moves schedules; then the mistake must show in one of so many other seeds."""

@@ -344,6 +344,9 @@ class Coordinator:
         accepted = group._state.authority.record.accepted_epoch
         if entry.epoch < accepted and not entry.conflict_id:
             self.world.fail("I4", f"entry {entry.sequence} is of epoch {entry.epoch}, {accepted} was accepted")
+        for other in group._state.log.records.values():
+            if entry.id and other.entry.id == entry.id and other.entry.sequence != entry.sequence:
+                self.world.fail("I3", f"{entry.id} is entry {other.entry.sequence} and {entry.sequence}")
 
     def _check_told(self, life: Life, message: object) -> None:
         """I7: nothing is told that a restart could un-decide. I8: no row sends everything to nowhere."""

@@ -42,7 +42,9 @@ def append(state: State, turn: Turn, command: Append) -> None:
         _answer_conflict(state, turn, command, ledger.conflict_of[draft.id])
         return
     refusal = (
-        _check_origin(state, draft) or _check_epoch(state, draft) or _check_version(state, draft, command.if_version)
+        _check_origin(state, draft)
+        or _check_epoch(state, draft, certain=command.if_version is not None)
+        or _check_version(state, draft, command.if_version)
     )
     if refusal is not None:
         turn.reply(command.request, refusal=refusal)
@@ -120,13 +122,14 @@ def _check_origin(state: State, draft: Draft) -> Refusal | None:
     return Refusal(RefusalKind.NOT_FOUND, "REGION_NOT_FOUND", message, metadata=(("region", draft.origin),))
 
 
-def _check_epoch(state: State, draft: Draft) -> Refusal | None:
+def _check_epoch(state: State, draft: Draft, certain: bool) -> Refusal | None:
+    """I4. A document that is over goes the way of conflicts, unless its writer asked for all or nothing."""
     record = state.authority.record
     epochs = (("epoch", str(draft.epoch)), ("current_epoch", str(record.accepted_epoch)))
     if draft.epoch > record.epoch:
         message = f"epoch {draft.epoch} was never granted here: the newest is {record.epoch}"
         return Refusal(RefusalKind.PRECONDITION, "FUTURE_EPOCH", message, metadata=epochs)
-    if draft.kind is EntryKind.MODEL and draft.epoch < record.accepted_epoch:
+    if (certain or draft.kind is EntryKind.MODEL) and draft.epoch < record.accepted_epoch:
         message = f"epoch {draft.epoch} is over: {record.accepted_region} is active at epoch {record.accepted_epoch}"
         return Refusal(RefusalKind.PRECONDITION, "STALE_EPOCH", message, metadata=epochs)
     return None
