@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Phase, ServiceState
@@ -25,6 +27,15 @@ _HEADS = {
     "primacy_agent_peer_reachable": ("gauge", "1 while the other region's endpoint, or its agent, is reached."),
     "primacy_agent_peer_rtt_seconds": ("gauge", "Smoothed round trip."),
     "primacy_agent_routed_total": ("counter", "Requests routed."),
+    "primacy_agent_log_head": ("gauge", "Number of the newest entry of the log that was heard of."),
+    "primacy_agent_log_settled": ("gauge", "Every entry up to here was applied or parked."),
+    "primacy_agent_log_parked": ("gauge", "Entries that were put aside."),
+    "primacy_agent_log_retries_total": ("counter", "Tries to fetch or apply an entry that failed, by this life."),
+    "primacy_agent_writes_queued": ("gauge", "Writes that wait on the disk to be submitted."),
+    "primacy_agent_journal_failing": ("gauge", "1 while the disk takes nothing of the journal."),
+    "primacy_agent_fetches": ("gauge", "Contents of models that are being fetched."),
+    "primacy_agent_receiving_bytes_per_second": ("gauge", "What is being fetched now."),
+    "primacy_agent_uplink_bytes_per_second": ("gauge", "What this agent could send to others lately."),
 }
 
 
@@ -70,6 +81,7 @@ def render_metrics(node: Node) -> str:
         add("primacy_agent_peer_reachable", sight.reachable, **what)
         if sight.rtt_ns >= 0:
             add("primacy_agent_peer_rtt_seconds", sight.rtt_ns / SECOND_NS, **what)
+    _add_replication(node, add)
     for count in node.routes.counts():
         add(
             "primacy_agent_routed_total",
@@ -84,6 +96,20 @@ def render_metrics(node: Node) -> str:
         if lines[name]:
             text += [f"# HELP {name} {explanation}", f"# TYPE {name} {kind}", *lines[name]]
     return "\n".join(text) + "\n"
+
+
+def _add_replication(node: Node, add: Callable[[str, float], None]) -> None:
+    replication = node.replication
+    replicator, progress = replication.replicator, replication.replicator.progress
+    add("primacy_agent_log_head", replicator.replica.head)
+    add("primacy_agent_log_settled", progress.settled)
+    add("primacy_agent_log_parked", len(progress.parked))
+    add("primacy_agent_log_retries_total", replicator.retries_count)
+    add("primacy_agent_writes_queued", replication.outbox.waiting)
+    add("primacy_agent_journal_failing", bool(replication.journal.trouble))
+    add("primacy_agent_fetches", len(replicator.fetching))
+    add("primacy_agent_receiving_bytes_per_second", replication.fetcher.receiving)
+    add("primacy_agent_uplink_bytes_per_second", progress.uplink)
 
 
 def _escaped(label: str) -> str:

@@ -55,6 +55,8 @@ class Replicator:
         self._fetches: dict[int, asyncio.Task[None]] = {}
         self.fetching: dict[int, tuple[int, int]] = {}
         """sequence -> (bytes here, bytes in all) of what is being fetched."""
+        self.retries_count = 0
+        """Tries of this life that failed and are made again."""
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._applies: asyncio.Queue[r.Apply] = asyncio.Queue()
         self._progress = self.replica.progress()
@@ -127,6 +129,7 @@ class Replicator:
                 case r.Apply():
                     self._applies.put_nowait(effect)
                 case r.Wait(sequence, ceiling_ns):
+                    self.retries_count += 1
                     delay_s = self._draw.uniform(0, ceiling_ns / SECOND_NS)
                     self._timers[sequence] = self._loop.call_later(delay_s, self._retry, sequence)
                 case r.Resubmit(entries):
