@@ -32,3 +32,15 @@ def local(session: Session) -> LocalServiceStub:
     from primacy.agent.v1.local_service_pb2_grpc import LocalServiceStub
 
     return LocalServiceStub(session.agent_channel)
+
+
+def group_of_agent(session: Session) -> str:
+    """The group to ask a coordinator about: to an agent no name means its own group, to a coordinator `default`.
+
+    Raises CommandFailed.
+    """
+    if session.group:
+        return session.group
+    from primacy.agent.v1.local_service_pb2 import GetStatusRequest
+
+    return session.ask(local(session).GetStatus, GetStatusRequest(), at_agent=True).group

@@ -33,7 +33,7 @@ _NEXT_BY_REASON = {
     "PAST_RETURN": "primacy history",
     "FAILOVER_ENDED": "primacy history",
     "NOT_AWAITING_APPROVAL": "primacy history",
-    "VERSION_MISMATCH": "look again (`primacy config get`, `primacy model show`), then decide again",
+    "VERSION_MISMATCH": "look again (`primacy config history KEY`, `primacy model show NAME`), then decide again",
     "CONFLICT": "primacy conflict list",
     "CONFLICT_NOT_FOUND": "primacy conflict list",
     "CONFIG_NOT_FOUND": "primacy config list",
@@ -43,7 +43,10 @@ _NEXT_BY_REASON = {
     "PARKED": "primacy replication",
     "AT_RISK": "it is in the log; another region gets it when it is there: `primacy replication`",
     "STALE_EPOCH": "primacy status",
+    "FUTURE_EPOCH": "primacy status",
+    "IN_DOUBT": "primacy recover",
     "FROZEN": "primacy history",
+    "PATH_NOT_FOUND": "name a file or folder of the agent's machine",
     "CHANGED_WHILE_READ": "the same again when nothing writes there",
     "DISK_FULL": "make room where the agent keeps its store, then the same again",
     "NO_HOLDER": "primacy replication",
@@ -60,12 +63,14 @@ _NEXT_BY_CODE = {
 class CommandFailed(click.ClickException):
     """Ends the command with `exit_code`."""
 
-    def __init__(self, message: str, exit_code: int, advice: str = "", lost: bool = False) -> None:
+    def __init__(self, message: str, exit_code: int, advice: str = "", lost: bool = False, reason: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]
         self.advice = advice
         self.lost = lost
         """Whether the same may work in a moment: nobody answered, or only for now."""
+        self.reason = reason
+        """The rule that a server refused it by. Empty: none was named."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"primacy: {self.message}", file=file, err=True)
@@ -79,7 +84,7 @@ _LOST = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
 def failed_call(failure: RpcFailure, address: str, command_path: str, at_agent: bool = False) -> CommandFailed:
     """What to tell about a failed call to `address`."""
     failed = _failed(failure, address, command_path, at_agent)
-    failed.lost = failure.code in _LOST
+    failed.lost, failed.reason = failure.code in _LOST, failure.reason
     return failed
 
 

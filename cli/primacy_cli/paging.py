@@ -40,24 +40,25 @@ def all_pages(
     return response
 
 
-def watched(session: Session, begin: Callable[[], Iterator[T]]) -> Iterator[T]:
-    """What a watch sends, for ever: begun again when the coordinator went away. Raises CommandFailed.
+def watched(session: Session, begin: Callable[[], Iterator[T]], at_agent: bool = False) -> Iterator[T]:
+    """What a watch sends, for ever: begun again when the coordinator, or agent, went away. Raises CommandFailed.
 
     A failure before the first message is raised: then nobody was there, or the watch is refused.
     """
     began = away = False
+    who, address = ("agent", session.agent) if at_agent else ("coordinator", session.address)
     while True:
         try:
-            with session.failures():
+            with session.failures(at_agent):
                 for message in begin():
                     if away:
-                        session.note("the coordinator answers again")
+                        session.note(f"the {who} answers again")
                     began, away = True, False
                     yield message
         except CommandFailed as failed:
             if not (began and failed.lost):
                 raise
         if not away:
-            session.note(f"the coordinator at {session.address} is gone; this goes on when it is back (Ctrl-C ends it)")
+            session.note(f"the {who} at {address} is gone; this goes on when it is back (Ctrl-C ends it)")
         away = True
         time.sleep(RETRY_S)

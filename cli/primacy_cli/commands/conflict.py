@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from primacy_cli.failures import USAGE, CommandFailed
-from primacy_cli.session import Session, owner, with_session
+from primacy_cli.conflict_resolve import resolve
+from primacy_cli.failures import REFUSED, CommandFailed
+from primacy_cli.session import Session, with_session
 
 if TYPE_CHECKING:
     from primacy.v1.replication_pb2 import Conflict, Entry
     from primacy.v1.replication_service_pb2 import ListConflictsResponse
 
+    from primacy_cli.tables import Renderable
+
 STATES = {"open": 1, "resolved": 2, "rejected": 3}
 """Word -> ConflictState."""
+SIDES = ("base", "current", "incoming")
 
 
 @click.group("conflict")
 def command() -> None:
     """See writes that did not know of each other, and decide between them. Nothing of either is lost.
 
+    BASE is the version that both knew, CURRENT the one that was in force, INCOMING the one that came second.
+
     \b
     Examples:
         primacy conflict list --state open
-        primacy conflict show c-7
-        primacy conflict resolve c-7 --take incoming
+        primacy conflict show cf-7
+        primacy conflict resolve cf-7 --take incoming
     """
 
 
@@ -55,7 +60,7 @@ def list_conflicts(session: Session, state: str | None, key: str, limit: int) ->
     session.show(response, lambda: _table(response))
 
 
-def _table(response: ListConflictsResponse) -> Any:
+def _table(response: ListConflictsResponse) -> Renderable:
     from primacy.v1 import replication_pb2
     from rich.text import Text
 
@@ -72,67 +77,101 @@ def _table(response: ListConflictsResponse) -> Any:
                 Text(state, style="bold yellow" if state == "OPEN" else ""),
                 one.cause,
                 one.decided_by or "-",
-                one.current.origin,
-                one.incoming.origin,
+                one.current.agent or "-",
+                one.incoming.agent,
                 str(one.result) if one.result else "-",
                 clock(one.create_time),
             )
         )
-    heads = ("ID", "KEY", "STATE", "CAUSE", "DECIDED BY", "IN FORCE BY", "SECOND BY", "ENTRY", "TIME")
+    heads = ("ID", "KEY", "STATE", "CAUSE", "DECIDED BY", "CURRENT BY", "INCOMING BY", "ENTRY", "TIME")
     return table(heads, rows, right=("ENTRY",)) if rows else "No conflict."
-
-
-def _get(session: Session, conflict_id: str) -> Conflict:
-    from primacy.v1.replication_service_pb2 import ListConflictsRequest
-    from primacy.v1.replication_service_pb2_grpc import ReplicationServiceStub
-
-    request = ListConflictsRequest(group=session.group, id=conflict_id, with_content=True)
-    found = session.ask(ReplicationServiceStub(session.channel).ListConflicts, request).conflicts
-    if not found:
-        raise CommandFailed(f"there is no conflict {conflict_id!r}", 1, "primacy conflict list")
-    return found[0]
 
 
 @command.command("show")
 @click.argument("conflict_id", metavar="ID")
+@click.option("--text", is_flag=True, help="What each side did to the text, instead of the fields.")
+@click.option("--side", type=click.Choice(SIDES), help="Print this version alone, as it was written.")
 @with_session
-def show(session: Session, conflict_id: str) -> None:
-    """Show one conflict: what each side changed of what both knew.
+def show(session: Session, conflict_id: str, text: bool, side: str | None) -> None:
+    """Show one conflict: every field in which the three versions differ, and who changed it.
+
+    What both changed in different ways is a clash. Long values are cut; -o wide shows them whole.
 
     \b
-    Example:
-        primacy conflict show c-7
+    Examples:
+        primacy conflict show cf-7
+        primacy conflict show cf-7 --text
+        primacy conflict show cf-7 --side incoming > mine.yaml
     """
-    conflict = _get(session, conflict_id)
-    if not session.for_people:
+    from primacy_cli.conflict_resolve import one_conflict
+
+    conflict = one_conflict(session, conflict_id)
+    if side is not None:
+        _print_side(conflict, side)
+    elif session.for_people:
+        from primacy_cli.tables import print_tables
+
+        print_tables(_shown(conflict, text, session.wide))
+    else:
         session.print_message(conflict)
-        return
-    from primacy_cli.tables import print_tables
-
-    print_tables(_facts(conflict))
-    _print_sides(conflict)
 
 
-def _facts(conflict: Conflict) -> Any:
+def _print_side(conflict: Conflict, side: str) -> None:
+    """Raises CommandFailed when there is no such text."""
+    from primacy.v1.replication_pb2 import ENTRY_KIND_CONFIG
+
+    entry = {"base": conflict.base, "current": conflict.current, "incoming": conflict.incoming}[side]
+    why = ""
+    if not entry.id:
+        why = "there is none, or it is not kept any more"
+    elif conflict.kind != ENTRY_KIND_CONFIG:
+        why = "a model's content is with the agents"
+    elif entry.removed:
+        why = f"it removes {conflict.key}"
+    if why:
+        raise CommandFailed(
+            f"{side} of {conflict.id} has no text: {why}", REFUSED, f"primacy conflict show {conflict.id}"
+        )
+    text = entry.content.decode(errors="replace")
+    click.echo(text, nl=not text.endswith("\n"))
+
+
+def _shown(conflict: Conflict, text: bool, whole: bool) -> Renderable:
     from primacy.v1 import replication_pb2
 
+    from primacy_cli.tables import lines, stack
+    from primacy_cli.three_way import texts, three_way
+
+    differences: Renderable | None = None
+    if conflict.kind == replication_pb2.ENTRY_KIND_CONFIG:
+        differences = texts(conflict) if text else three_way(conflict, whole)
+    advice = None
+    if conflict.state == replication_pb2.CONFLICT_STATE_OPEN:
+        resolving = f"primacy conflict resolve {conflict.id}"
+        advice = lines([f"To decide: `{resolving} --take current`, `--take incoming` or `--content @FILE`."])
+    return stack(_facts(conflict), differences, advice)
+
+
+def _facts(conflict: Conflict) -> Renderable:
+    from primacy.v1 import replication_pb2
+    from rich.text import Text
+
     from primacy_cli.tables import facts
-    from primacy_cli.words import clock, word
+    from primacy_cli.words import word
 
     state = word(replication_pb2.ConflictState, conflict.state)
-    decided = f"{conflict.decided_by} {clock(conflict.decide_time)}" if conflict.HasField("decide_time") else ""
     return facts(
         [
             ("conflict", conflict.id),
             ("key", conflict.key),
-            ("state", state),
+            ("state", Text(state, style="bold yellow" if state == "OPEN" else "")),
             ("cause", _cause(conflict.cause)),
-            ("decided by", f"{decided} {conflict.owner}".strip()),
-            ("result", f"entry {conflict.result} of the log" if conflict.result else "the version in force stayed"),
-            ("both changed", ", ".join(conflict.clashes)),
+            ("decided by", _decided(conflict)),
+            ("result", _result(conflict)),
+            ("clashes", Text(", ".join(pointer or "the whole" for pointer in conflict.clashes), style="bold red")),
             ("base", _side(conflict.base) if conflict.HasField("base") else "none, or not kept any more"),
-            ("in force", _side(conflict.current)),
-            ("second", _side(conflict.incoming)),
+            ("current", _side(conflict.current) if conflict.HasField("current") else "none"),
+            ("incoming", _side(conflict.incoming)),
         ]
     )
 
@@ -144,76 +183,33 @@ def _cause(cause: str) -> str:
     }.get(cause, cause)
 
 
-def _side(entry: Entry) -> str:
+def _decided(conflict: Conflict) -> str:
     from primacy_cli.words import clock
 
-    which = f"version {entry.version}" if entry.version else "never in force"
-    return f"{which}, by {entry.agent or entry.origin}" + (
-        f", sequenced {clock(entry.sequence_time)}" if entry.HasField("sequence_time") and entry.sequence else ""
-    )
+    if not conflict.HasField("decide_time"):
+        return ""
+    return f"{conflict.decided_by}{f' ({conflict.owner})' if conflict.owner else ''}, {clock(conflict.decide_time)}"
 
 
-def _print_sides(conflict: Conflict) -> None:
-    """What each side made of the base, one below the other."""
-    from primacy_cli.differences import print_diff
+def _result(conflict: Conflict) -> str:
+    from primacy.v1 import replication_pb2
 
-    base = conflict.base.content if conflict.HasField("base") else b""
-    for title, entry in (("in force", conflict.current), ("second", conflict.incoming)):
-        click.echo("")
-        if entry.removed:
-            click.echo(f"{title}: removes {conflict.key}")
-        else:
-            print_diff(base, entry.content, "base", title)
+    if conflict.result:
+        return f"entry {conflict.result} of the log"
+    return {
+        replication_pb2.CONFLICT_STATE_OPEN: "none yet: the current version stays in force meanwhile",
+        replication_pb2.CONFLICT_STATE_REJECTED: "the second write was refused",
+    }.get(conflict.state, "the current version stayed in force")
 
 
-@command.command("resolve")
-@click.argument("conflict_id", metavar="ID")
-@click.option("--take", type=click.Choice(["current", "incoming"]), help="Whose version shall be in force.")
-@click.option("--content", metavar="TEXT|@FILE", help="Instead: this document.")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
-@click.option("--owner", "who", default="", metavar="NAME", help="Who decides. [default: you]")
-@click.option("--if-version", type=click.IntRange(0), metavar="N", help="Only if this version of the key is in force.")
-@with_session
-def resolve(
-    session: Session,
-    conflict_id: str,
-    take: str | None,
-    content: str | None,
-    reason: str,
-    who: str,
-    if_version: int | None,
-) -> None:
-    """Decide a conflict, or decide it anew. What does not win stays readable.
+def _side(entry: Entry) -> str:
+    from primacy_cli.words import clock, size
 
-    \b
-    Examples:
-        primacy conflict resolve c-7 --take incoming
-        primacy conflict resolve c-7 --content @merged.yaml --reason "both limits"
-    """
-    from primacy.v1.replication_service_pb2 import ResolveConflictRequest
-    from primacy.v1.replication_service_pb2_grpc import ReplicationServiceStub
-
-    if (take is None) == (content is None):
-        raise CommandFailed("give either --take or --content", USAGE, "primacy conflict resolve --help")
-    request = ResolveConflictRequest(
-        group=session.group, id=conflict_id, owner=who or owner(), reason=reason, if_version=if_version
-    )
-    if content is not None:
-        request.content = _content(content)
-    elif take == "current":
-        request.take_current = True
-    else:
-        request.take_incoming = True
-    response = session.ask(ReplicationServiceStub(session.channel).ResolveConflict, request)
-    key = response.conflict.key
-    after = f"entry {response.sequence} of the log" if response.sequence else "the version in force stays"
-    session.show(response, lambda: f"{conflict_id} is decided for {key}: {after}")
+    which = f"version {entry.version}" if entry.version else "no version of its own"
+    what = "removes it" if entry.removed else size(entry.size)
+    when = f", sequenced {clock(entry.sequence_time)}" if entry.HasField("sequence_time") and entry.sequence else ""
+    words = f": {entry.message}" if entry.message else ""
+    return f"{which}, {what}, by {entry.agent or entry.origin}{when}{words}"
 
 
-def _content(value: str) -> bytes:
-    if not value.startswith("@"):
-        return value.encode()
-    try:
-        return Path(value[1:]).read_bytes()
-    except OSError as error:
-        raise CommandFailed(f"{value[1:]}: {error.strerror}", USAGE, "name a file that can be read") from error
+command.add_command(resolve)

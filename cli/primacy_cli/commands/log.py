@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,8 @@ from primacy_cli.session import CALL_S_MAX, Session, with_session
 if TYPE_CHECKING:
     from primacy.v1.replication_pb2 import Entry
     from primacy.v1.replication_service_pb2 import WatchEntriesResponse
+
+    from primacy_cli.tables import Renderable
 
 KINDS = {"model": 1, "config": 2, "heartbeat": 3}
 """Word -> EntryKind."""
@@ -64,7 +66,7 @@ def _list(session: Session, key: str, kind: str | None, limit: int) -> None:
     session.show(response, lambda: _table(reversed(response.entries), session.wide))
 
 
-def _table(entries: Iterable[Entry], wide: bool) -> Any:
+def _table(entries: Iterable[Entry], wide: bool) -> Renderable:
     from primacy.v1 import replication_pb2
 
     from primacy_cli.tables import table
@@ -96,7 +98,7 @@ def _table(entries: Iterable[Entry], wide: bool) -> Any:
 @click.argument("sequence", type=click.IntRange(1))
 @with_session
 def show(session: Session, sequence: int) -> None:
-    """Show one entry, with its document.
+    """Show one entry: who wrote it, which region has applied it, and its document.
 
     \b
     Example:
@@ -106,12 +108,19 @@ def show(session: Session, sequence: int) -> None:
     if not session.for_people:
         session.print_message(entry)
         return
+    from primacy.v1.replication_service_pb2 import GetReplicationStatusRequest
+    from primacy.v1.replication_service_pb2_grpc import ReplicationServiceStub
+
+    from primacy_cli.entry_screen import entry_screen
     from primacy_cli.tables import print_tables
 
-    print_tables(_table([entry], wide=True))
+    stub = ReplicationServiceStub(session.channel)
+    status = session.ask(stub.GetReplicationStatus, GetReplicationStatusRequest(group=session.group))
+    print_tables(entry_screen(entry, status))
     if entry.content:
+        text = entry.content.decode(errors="replace")
         click.echo("")
-        click.echo(entry.content.decode(errors="replace"), nl=not entry.content.endswith(b"\n"))
+        click.echo(text, nl=not text.endswith("\n"))
 
 
 def _entry(session: Session, sequence: int) -> Entry:
@@ -132,27 +141,27 @@ def _entry(session: Session, sequence: int) -> Entry:
 
 @command.command("watch")
 @click.option("--key", default="", metavar="KEY", help="Only of this model or document.")
+@click.option("--from", "first", default=0, type=click.IntRange(0), metavar="N", help="[default: the next entry]")
 @with_session
-def watch(session: Session, key: str) -> None:
+def watch(session: Session, key: str, first: int) -> None:
     """Print each entry as it is sequenced, until Ctrl-C. Heartbeats are left out.
 
     \b
-    Example:
-        primacy log watch -o json
+    Examples:
+        primacy log watch --key app/limits.yaml
+        primacy log watch --from 1 -o json
     """
     with suppress(KeyboardInterrupt):
-        _watch(session, key)
+        _watch(session, key, first)
 
 
-def _watch(session: Session, key: str) -> None:
+def _watch(session: Session, key: str, following: int) -> None:
     from primacy.v1 import replication_pb2
     from primacy.v1.replication_service_pb2 import WatchEntriesRequest
     from primacy.v1.replication_service_pb2_grpc import ReplicationServiceStub
 
     from primacy_cli.paging import watched
     from primacy_cli.words import clock, size, word
-
-    following = 0
 
     def begin() -> Iterator[WatchEntriesResponse]:
         request = WatchEntriesRequest(group=session.group, from_sequence=following, key=key)

@@ -9,27 +9,49 @@ from primacy_cli.session import Session, with_session
 
 
 @click.command("retry")
-@click.argument("sequence", type=click.IntRange(1), required=False, metavar="[ENTRY]")
-@click.option("--region", default="", metavar="NAME", help="Only there.")
-@click.option("--all", "everything", is_flag=True, help="Everything that is put aside.")
+@click.argument("what", nargs=-1, metavar="[REGION] [SEQUENCE]")
+@click.option("--all", "everything", is_flag=True, help="Every parked entry, of REGION or of all regions.")
+@click.option("--region", default="", metavar="NAME", help="The region, where its name is a number.")
 @with_session
-def command(session: Session, sequence: int | None, region: str, everything: bool) -> None:
-    """Let regions try again what they have put aside, once its cause is gone.
+def command(session: Session, what: tuple[str, ...], everything: bool, region: str) -> None:
+    """Let regions try again what they have parked, once its cause is gone. Without a REGION: all that parked it.
+
+    An entry is parked when a region could not apply it in all tries that the policy allows; later entries of the same
+    key wait behind it. `primacy replication` shows them with their reasons.
 
     \b
     Examples:
+        primacy retry eu-west 42
+        primacy retry eu-west --all
         primacy retry 42
-        primacy retry --all --region eu-west
+        primacy retry --all
     """
     from primacy.v1.replication_service_pb2 import RetryEntryRequest
     from primacy.v1.replication_service_pb2_grpc import ReplicationServiceStub
 
-    if (sequence is None) != everything:
-        raise CommandFailed("name an entry, or give --all", USAGE, "primacy replication")
-    request = RetryEntryRequest(group=session.group, sequence=sequence or 0, region=region)
+    from primacy_cli.words import plural
+
+    name, sequence = _meant(what, everything, region)
+    request = RetryEntryRequest(group=session.group, sequence=sequence, region=name)
     response = session.ask(ReplicationServiceStub(session.channel).RetryEntry, request)
-    where = ", ".join(response.regions)
-    count = response.entries
-    session.show(
-        response, lambda: f"{count} parked {'entry is' if count == 1 else 'entries are'} tried again in {where}"
-    )
+    where = " and ".join(response.regions) or "no region"
+    count = plural(response.entries, "parked entry")
+    session.show(response, lambda: f"{where} will try {count} again; see `primacy replication --watch`")
+
+
+def _meant(what: tuple[str, ...], everything: bool, region: str) -> tuple[str, int]:
+    """(region or empty, number or 0). Raises CommandFailed."""
+    words = list(what)
+    number = words.pop() if words and _is_number(words[-1]) and (len(words) == 2 or not everything) else ""
+    name = words.pop() if words else ""
+    if words or (name and region) or bool(number) == everything:
+        raise CommandFailed(
+            "name a region and the number of an entry, or give --all",
+            USAGE,
+            "`primacy replication` shows what is parked",
+        )
+    return name or region, int(number or 0)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text[:19]) > 0 and len(text) < 19
