@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import core_events, failover, memory, nasty, push, reports, weights
+from bench import appends, core_events, failover, memory, nasty, push, reports, weights
 from bench.rows import Row, table, write
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "nasty": nasty.run,
     "reports": reports.run,
     "push": push.run,
+    "appends": appends.run,
     "memory": memory.run,
     "failover": failover.run,
 }

@@ -52,7 +52,7 @@ Start = Callable[[], AbstractContextManager[Server]]
 
 
 @contextmanager
-def _process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A child with pipes at both ends; what it says on stderr is shown if it fails."""
     with tempfile.TemporaryFile("w+") as log:
         child = subprocess.Popen(
@@ -76,7 +76,7 @@ def coordinator() -> Iterator[Server]:
     address = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory() as folder:
         flags = ("--grpc", address, "--http", "", "--data-dir", folder, "--log-level", "error")
-        with _process("primacy_coordinator.main", *flags) as child:
+        with process("primacy_coordinator.main", *flags) as child:
             with make_sync_channel(address) as channel:
                 stub: Any = health_pb2_grpc.HealthStub(channel)
                 stub.Check(health_pb2.HealthCheckRequest(), timeout=READY_S, wait_for_ready=True)
@@ -88,7 +88,7 @@ def coordinator() -> Iterator[Server]:
 def bare() -> Iterator[Server]:
     """The bare server."""
     address = f"127.0.0.1:{free_port()}"
-    with _process("bench.bare_server", address) as child:
+    with process("bench.bare_server", address) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdout.readline()
@@ -157,7 +157,7 @@ def agents(address: str, count: int, rate: float = 0.0) -> Iterator[Agents]:
     with ExitStack() as stack:
         found = Agents(
             [
-                stack.enter_context(_process("bench.load", address, str(start), str(end), str((rate or count) / 2)))
+                stack.enter_context(process("bench.load", address, str(start), str(end), str((rate or count) / 2)))
                 for start, end in ((0, first), (first, count))
             ]
         )
