@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -17,6 +18,7 @@ from primacy.v1 import (
     group_service_pb2,
     policy_service_pb2,
     region_service_pb2,
+    replication_service_pb2,
     routing_service_pb2,
     status_service_pb2,
 )
@@ -28,6 +30,7 @@ FILES = (
     local_service_pb2,
     policy_service_pb2,
     region_service_pb2,
+    replication_service_pb2,
     routing_service_pb2,
     status_service_pb2,
 )
@@ -38,15 +41,16 @@ SECONDS_MAX = 20
 class Run:
     """One run of `primacy`, in a thread, so that the test can play the server."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, stdin: bytes = b"") -> None:
         self._channel = grpc_testing.channel(tuple(SERVICES.values()), grpc_testing.strict_real_time())
         self.addresses: list[str] = []
         self._words = words
+        self._stdin = stdin
         self._threads = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Run:
         self._result: Future[Result] = self._threads.submit(
-            CliRunner().invoke, cli, self._words, obj=self._connect, prog_name="primacy"
+            CliRunner().invoke, cli, self._words, self._stdin, obj=self._connect, prog_name="primacy"
         )
         return self
 
@@ -70,11 +74,7 @@ class Run:
     def fail(self, method: str, code: grpc.StatusCode, message: str, details: Sequence[Any] = ()) -> Any:
         """Wait for a call and fail it, with these error details."""
         call, request = self._take(method)
-        status = status_pb2.Status(code=code.value[0], message=message)
-        for detail in details:
-            status.details.add().Pack(detail)
-        metadata = (("grpc-status-details-bin", status.SerializeToString()),) if details else ()
-        call.terminate(None, metadata, code, message)
+        call.terminate(None, _trailer(code, message, details), code, message)
         return request
 
     def stream(self, method: str, responses: Sequence[Any]) -> Any:
@@ -86,19 +86,36 @@ class Run:
         call.terminate((), grpc.StatusCode.OK, "")
         return request
 
+    def answer_until_end(self, method: str, response: Any) -> None:
+        """Answer each call with this, until the command has ended."""
+
+        def take() -> None:
+            while True:  # Its last wait is for a call that never comes.
+                call, _ = self._take_now(method)
+                call.terminate(response, (), grpc.StatusCode.OK, "")
+
+        threading.Thread(target=take, daemon=True).start()
+        self._result.exception(SECONDS_MAX)
+
+    def fail_stream(self, method: str, code: grpc.StatusCode, message: str, details: Sequence[Any] = ()) -> Any:
+        """Wait for a call of a stream and fail it before it sent anything, with these error details."""
+        call, request = self._take(method, self._channel.take_unary_stream)
+        call.terminate(_trailer(code, message, details), code, message)
+        return request
+
     def answer_end(self, method: str, code: grpc.StatusCode) -> None:
         """Wait for a call of a stream and fail it before it sent anything."""
         call, _ = self._take(method, self._channel.take_unary_stream)
         call.terminate((), code, "")
 
     def _take(self, method: str, take: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
+        # A pool's thread, for the fake waits for ever when the command ends without the call.
+        return ThreadPoolExecutor(1).submit(self._take_now, method, take).result(SECONDS_MAX)
+
+    def _take_now(self, method: str, take: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
         service, _, name = method.rpartition("/")
         full = service if "." in service else f"primacy.v1.{service}"
-        # A pool's thread, for the fake waits for ever when the command ends without the call.
-        taken = ThreadPoolExecutor(1).submit(
-            take or self._channel.take_unary_unary, SERVICES[full].methods_by_name[name]
-        )
-        _, request, call = taken.result(SECONDS_MAX)
+        _, request, call = (take or self._channel.take_unary_unary)(SERVICES[full].methods_by_name[name])
         return call, request
 
     def result(self) -> Result:
@@ -107,6 +124,13 @@ class Run:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
+
+
+def _trailer(code: grpc.StatusCode, message: str, details: Sequence[Any]) -> Sequence[Any]:
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return (("grpc-status-details-bin", status.SerializeToString()),) if details else ()
 
 
 def info(reason: str) -> Any:

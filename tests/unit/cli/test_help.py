@@ -68,6 +68,12 @@ def all_options(name: str) -> set[str]:
         ("unpin",),
         ("regions", "update"),
         ("policy", "check"),
+        ("model", "push"),
+        ("config", "edit"),
+        ("conflict", "show"),
+        ("log",),
+        ("replication",),
+        ("retry",),
         ("up",),
     ],
 )
