@@ -42,7 +42,8 @@ def fields(base: Any, current: Any, incoming: Any, at: str = "") -> Iterator[Fie
     """Every such place, as a merge sees them: objects field by field, lists and single values whole."""
     if same(base, current) and same(base, incoming):
         return
-    if isinstance(current, dict) and isinstance(incoming, dict) and (isinstance(base, dict) or base is ABSENT):
+    made_alike = not isinstance(base, dict) and same(current, incoming)
+    if isinstance(current, dict) and isinstance(incoming, dict) and not made_alike:
         known = base if isinstance(base, dict) else {}
         for key in dict.fromkeys([*known, *current, *incoming]):
             yield from fields(
