@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 from primacy_agent.store import ContentStore, Manifest
-from primacy_agent.transfer import FetchFailed, frames
+from primacy_agent.transfer import FetchFailed, frames, pulling, sources
 from primacy_agent.transfer.bandwidth import BURST_S
 from primacy_agent.transfer.pieces import cut_pieces
 from primacy_wire.channel import ClientTls
@@ -92,8 +92,11 @@ async def test_what_a_killed_holder_was_asked_for_is_asked_of_another(lab: Swarm
     assert 0 < one.served.chunk_bytes < manifest.size
 
 
-async def test_what_a_quiet_holder_was_asked_for_is_asked_of_another(lab: Swarm, model: Path) -> None:
+async def test_what_a_quiet_holder_was_asked_for_is_asked_of_another(
+    lab: Swarm, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It keeps its connection, answers pings, and sends nothing."""
+    monkeypatch.setattr(sources, "SILENCE_S", 10 * WITHIN_S)
     quiet, other, taker = await lab.add("eu/a"), await lab.add("ap/a"), await lab.add("us/a")
     manifest = await hold(quiet, model)
     await hold(other, model)
@@ -239,7 +242,13 @@ async def test_a_small_content_is_sent_about_once_too(lab: Swarm, tmp_path: Path
     assert origin.served.chunk_bytes <= 1.5 * manifest.size
 
 
-async def test_an_owner_that_dies_is_replaced_by_the_others(lab: Swarm, tmp_path: Path) -> None:
+async def test_an_owner_that_dies_is_replaced_by_the_others(
+    lab: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By those who notice that it is not there any more, before anybody's patience is at its end."""
+    monkeypatch.setattr(pulling, "STALL_S", 10 * WITHIN_S)
+    monkeypatch.setattr(pulling, "STALL_S_MAX", 10 * WITHIN_S)
+    monkeypatch.setattr(pulling, "LAST_PIECES", -1.0)
     model = write_model(tmp_path / "large", 32 * MIB)
     origin = await lab.add("origin/a")
     manifest = await hold(origin, model)
@@ -258,7 +267,7 @@ async def test_an_owner_that_dies_is_replaced_by_the_others(lab: Swarm, tmp_path
     await asyncio.gather(*tasks[1:])
     for taker in takers[1:]:
         assert await same(taker, manifest, model)
-    assert origin.served.chunk_bytes <= 2 * manifest.size, "its part is shared out anew, not pulled by everybody"
+    assert origin.served.chunk_bytes <= 1.45 * manifest.size, "its part is shared out anew, not pulled by everybody"
 
 
 async def test_an_owner_that_never_begins_does_not_hold_up_the_others(lab: Swarm, model: Path) -> None:
@@ -270,6 +279,7 @@ async def test_an_owner_that_never_begins_does_not_hold_up_the_others(lab: Swarm
     await asyncio.gather(*(taker.fetch(manifest.digest, plan) for taker in takers[:2]))
     for taker in takers[:2]:
         assert await same(taker, manifest, model)
+    assert origin.served.chunk_bytes <= 1.2 * manifest.size, "its part is shared out anew, not pulled by everybody"
     await takers[2].fetch(manifest.digest, plan)
     assert await same(takers[2], manifest, model)
 
@@ -292,7 +302,7 @@ async def test_who_joins_later_is_served_by_those_that_fetch(lab: Swarm, tmp_pat
     await asyncio.gather(fetching, second.fetch(manifest.digest, both))
     assert await same(first, manifest, model) and await same(second, manifest, model)
     assert first.served.chunk_bytes > manifest.size // 4, "what it had is not sent by the origin again"
-    assert origin.served.chunk_bytes < 1.4 * manifest.size
+    assert origin.served.chunk_bytes < 1.1 * manifest.size
 
 
 async def test_no_more_comes_than_the_limit_allows(lab: Swarm, model: Path) -> None:
