@@ -22,6 +22,8 @@ from primacy_wire.server import ServerTls, listen, make_server
 
 Frames = AsyncIterator[bytes]
 GROUP = "default"
+WITHIN_S = 120.0
+"""Nothing here takes so long, but on a machine that is very busy."""
 
 
 class Served(PieceServer):
@@ -68,9 +70,17 @@ class Peer:
     port: int
     models: Path
     progress: list[tuple[int, int]] = field(default_factory=list)
+    on_progress: Callable[[int, int], None] = lambda _here, _total: None
 
     async def fetch(self, digest: str, plan: TransferPlan | None = None, fallback: Sequence[str] = ()) -> None:
-        await self.fetcher.fetch(digest, plan, fallback, lambda here, total: self.progress.append((here, total)))
+        """Bounded here: a timeout of a fixture would not end the test."""
+
+        def note(here: int, total: int) -> None:
+            self.progress.append((here, total))
+            self.on_progress(here, total)
+
+        async with asyncio.timeout(WITHIN_S):
+            await self.fetcher.fetch(digest, plan, fallback, note)
 
     async def kill(self) -> None:
         """Its connections are reset, and nobody listens any more."""
