@@ -45,8 +45,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     hook.chmod(0o755)
     (folder / "group").mkdir()
     policies = {"by-hand/": "MANUAL", "merged/": "MERGE"}
-    settings = {"retryBudget": 2, "retryWaitMax": "0.1s", "conflictPolicies": policies}
-    with Cluster(folder / "group", replication={"onApply": [str(hook)]}, **settings) as running:
+    with Cluster(folder / "group", replication={"onApply": [str(hook)]}, conflictPolicies=policies) as running:
         yield running
 
 
@@ -184,15 +183,15 @@ def test_what_is_parked_is_seen_and_tried_again(cluster: Cluster, us: AgentProce
     model.write_bytes(WEIGHTS[:1000])
     refuse = folder / "eu-west.refuse"
     refuse.touch()
-    result = primacy(cluster, us, "model", "push", "refused", str(model), "--wait", "60s")
+    result = primacy(cluster, us, "model", "push", "refused", str(model), "--wait", "180s")
     assert result.exit_code == 1
     assert "eu-west/agent-1 has put entry" in result.stderr and "the server refuses it" in result.stderr
     (parked,) = [one for region in told(cluster, us, "replication")["regions"] for one in region.get("parked", [])]
     sequence = parked["sequence"]
     assert f"primacy retry eu-west {sequence}" in result.stderr
     assert f"primacy retry eu-west {sequence}" in done(cluster, us, "replication")
-    shown = done(cluster, us, "log", "show", sequence)
-    assert "parked after 2 tries" in shown, (parked, shown)
+    assert parked["attempts"] > 1
+    assert f"parked after {parked['attempts']} tries" in done(cluster, us, "log", "show", sequence)
     refuse.unlink()
     assert "eu-west will try 1 parked entry again" in done(cluster, us, "retry", "eu-west", sequence)
     until(lambda: "parked" not in done(cluster, us, "log", "show", sequence), "it is applied")
@@ -230,24 +229,28 @@ def test_a_document_is_written_compared_edited_and_rolled_back(
 
 def test_a_watch_tells_changes_until_ctrl_c(cluster: Cluster, us: AgentProcess, folder: Path) -> None:
     out = folder / "watched"
-    command = [sys.executable, "-m", "primacy_cli.main", *words_of(cluster, us)]
-    for words in (("config", "watch", "watched.yaml"), ("log", "watch"), ("replication", "--watch")):
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "primacy_cli.main", *words_of(cluster, us)]
+    watches = {
+        ("config", "watch", "watched.yaml"): "# watched.yaml: version ",
+        ("log", "watch"): "watched.yaml version ",
+        ("replication", "--watch"): "us-east: keeps up",
+    }
+    for words, line in watches.items():
+
+        def is_told(line: str = line) -> bool:
+            """Writes again each time, for nobody knows when a watch has begun."""
+            done(cluster, us, "config", "set", "watched.yaml", f"at: {time.time_ns()}")
+            return line in out.read_text()
+
         with out.open("wb") as file:
-            process = subprocess.Popen(
-                ["env", "--default-signal=INT", *command, *words], stdout=file, stderr=subprocess.STDOUT
-            )
+            process = subprocess.Popen([*command, *words], stdout=file, stderr=subprocess.STDOUT)
         try:
-            # Written again and again, for nobody knows when a watch has begun.
-            for number in range(300):
-                done(cluster, us, "config", "set", "watched.yaml", f"number: {number}")
-                if out.read_text().count("\n"):
-                    break
+            until(is_told, f"{words} says it", 30)
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0, out.read_text()
         finally:
             process.kill()
             process.wait()
-        assert ("watched.yaml" in out.read_text()) or words[0] == "replication"
 
 
 # ---- conflicts and the log
