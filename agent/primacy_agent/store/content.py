@@ -60,12 +60,11 @@ class ContentStore:
         """Raises StoreBusy, StoreFull, StoreError."""
         self._root = root
         self._manifests = root / "manifests"
-        with disk(root):
-            for folder in (root / "files", root / "incoming", self._manifests, models):
-                folder.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(root)
         try:
             with disk(root):
+                for folder in (root / "files", root / "incoming", self._manifests, models):
+                    folder.mkdir(parents=True, exist_ok=True)
                 self._index, is_new = open_index(root / INDEX_FILE)
         except BaseException:
             os.close(self._lock)
@@ -371,6 +370,7 @@ class ContentStore:
 def _take_lock(root: Path) -> int:
     """Raises StoreBusy, StoreError."""
     with disk(root):
+        root.mkdir(parents=True, exist_ok=True)
         lock = os.open(root / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with disk(root / "store.lock"):

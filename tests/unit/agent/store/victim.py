@@ -1,8 +1,8 @@
 """A process that works with a store until it is killed: python victim.py FOLDER ingest|fetch STEP.
 
 It says "ready N" with the number of chunks that were here already, "put N" for N more that were accepted or "read" for
-some megabytes that were read, and "done". Before its STEP-th change of a file name or of the index it kills itself; 0:
-it does not.
+some megabytes that were read, "steps N" with the number of changes that it made, and "done". Before its STEP-th change
+of a file name or of the index it kills itself; 0: it does not count.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ class Killer:
     """Counts changes, and ends the process at one of them."""
 
     def __init__(self, step: int) -> None:
-        self._left = step
+        self._last = step
+        self.count = 0
         self._connect = sqlite3.connect
         sys.addaudithook(self._audit)
-        sqlite3.connect = self._traced
+        vars(sqlite3)["connect"] = self._traced
 
     def _audit(self, event: str, given: tuple[Any, ...]) -> None:
         if event in CHANGES or (event == "open" and isinstance(given[2], int) and given[2] & os.O_CREAT):
@@ -41,8 +42,8 @@ class Killer:
         return connection
 
     def _step(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.count += 1
+        if self.count == self._last:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -77,10 +78,11 @@ async def fetch(folder: Path, store: ContentStore) -> None:
 
 
 async def main(folder: Path, what: str, step: int) -> None:
-    if step:
-        Killer(step)
+    killer = Killer(step) if step else None
     store = ContentStore(folder / "victim" / "store", folder / "victim" / "models")
     await (ingest if what == "ingest" else fetch)(folder, store)
+    if killer:
+        say(f"steps {killer.count}")
     say("done")
     store.close()
 
