@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import appends, core_events, failover, fanout, memory, nasty, push, reports, transfer, weights
+from bench import appends, core_events, failover, fanout, memory, nasty, push, reports, store, transfer, weights
 from bench.rows import Row, table, write
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "appends": appends.run,
     "memory": memory.run,
     "failover": failover.run,
+    "store": store.run,
     "transfer": transfer.run,
     "fanout": fanout.run,
 }
