@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
@@ -46,18 +46,23 @@ class Run:
         self.addresses: list[str] = []
         self._words = words
         self._stdin = stdin
-        self._threads = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Run:
-        self._result: Future[Result] = self._threads.submit(
-            CliRunner().invoke, cli, self._words, self._stdin, obj=self._connect, prog_name="primacy"
-        )
+        self._result: Future[Result] = Future()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
         return self
+
+    def _run(self) -> None:
+        self._result.set_result(
+            CliRunner().invoke(cli, self._words, self._stdin, obj=self._connect, prog_name="primacy")
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._threads.shutdown(wait=kind is None)
+        if kind is None:
+            self._thread.join()
 
     def _connect(self, address: str) -> grpc.Channel:
         self.addresses.append(address)
@@ -109,8 +114,10 @@ class Run:
         call.terminate((), code, "")
 
     def _take(self, method: str, take: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
-        # A pool's thread, for the fake waits for ever when the command ends without the call.
-        return ThreadPoolExecutor(1).submit(self._take_now, method, take).result(SECONDS_MAX)
+        # In a thread that nothing waits for, for the fake waits for ever when the command ends without the call.
+        taken: Future[tuple[Any, Any]] = Future()
+        threading.Thread(target=lambda: taken.set_result(self._take_now(method, take)), daemon=True).start()
+        return taken.result(SECONDS_MAX)
 
     def _take_now(self, method: str, take: Callable[[Any], Any] | None = None) -> tuple[Any, Any]:
         service, _, name = method.rpartition("/")

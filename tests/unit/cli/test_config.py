@@ -106,7 +106,7 @@ def test_what_is_no_document_is_named_with_its_line_and_nobody_is_asked(tmp_path
 def test_a_document_that_is_far_too_large_is_not_even_read(tmp_path: Path) -> None:
     file = tmp_path / "huge.yaml"
     with file.open("wb") as out:
-        out.truncate(100 << 20)
+        out.truncate(1 << 40)  # More than could be read.
     result = run("config", "set", KEY, f"@{file}")
     assert result.exit_code == 2
     assert "larger than 1,048,576 bytes" in result.stderr

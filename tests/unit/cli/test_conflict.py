@@ -174,6 +174,8 @@ def test_a_change_is_of_the_one_who_made_it() -> None:
     }
     for (base, current, incoming), who in made.items():
         assert Field("/x", base, current, incoming).changed_by == who
+    for nothing in (1, ABSENT):
+        assert [field.changed_by for field in fields(nothing, {}, {})] == ["alike"]
 
 
 # ---- resolve
