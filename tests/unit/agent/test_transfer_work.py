@@ -78,6 +78,7 @@ def test_what_did_not_come_is_open_again_for_all_that_have_it() -> None:
     for source in (one, two):
         found.heard(source, [1], complete=False)
     assert all_of(found, one) == [1]
+    assert all_of(found, two) == []
     found.returned(1, [one, two])
     one.lacks.add(1)
     assert all_of(found, one) == [] and all_of(found, two) == [1]

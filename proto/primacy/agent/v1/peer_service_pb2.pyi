@@ -34,7 +34,7 @@ class FetchChunksRequest(message.Message):
     from_agent: builtins.str
     """The agent that asks: `REGION/AGENT`."""
     digests: builtins.bytes
-    """The digests, 32 bytes each, one after the other."""
+    """The digests, 32 bytes each, one after the other: 1 to 4096 of them."""
     def __init__(
         self,
         *,
@@ -118,7 +118,10 @@ class WatchPiecesResponse(message.Message):
     """Whether this agent has all of it; nothing follows then."""
     @builtins.property
     def pieces(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """Pieces that it got since the last message, by number from 0 (see the manifest)."""
+        """Pieces that it got since the last message, by number from 0. A piece is a run of consecutive chunks of the manifest,
+        as many as fit into 1/256 of the model, but into no less than 64 KiB and no more than 1 MiB, and at most 256 of them;
+        a chunk that is larger is a piece of its own.
+        """
 
     def __init__(
         self,

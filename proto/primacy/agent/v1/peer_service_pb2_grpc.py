@@ -74,14 +74,18 @@ class PeerServiceServicer:
         """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
 
         A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
-        it missing and asks another agent. `NOT_FOUND` when it has none of them.
+        it missing and asks another agent. `NOT_FOUND` when it has none of them. Safe to repeat.
+
+        A manifest is asked for by its digest, alone. It comes as frames, each of one run of bytes with `first` 0; what the
+        digest says are all of them, one after the other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchPieces(self, request, context):
-        """Sends what this agent has of one model, and again what it got since, until it has all.
+        """Sends what this agent has of one model, and again what it got since, until it has all. If it does not fetch that
+        model (yet), nothing comes until it does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

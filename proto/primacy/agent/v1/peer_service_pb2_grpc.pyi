@@ -42,10 +42,15 @@ class PeerServiceStub:
     """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
 
     A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
-    it missing and asks another agent. `NOT_FOUND` when it has none of them.
+    it missing and asks another agent. `NOT_FOUND` when it has none of them. Safe to repeat.
+
+    A manifest is asked for by its digest, alone. It comes as frames, each of one run of bytes with `first` 0; what the
+    digest says are all of them, one after the other.
     """
     WatchPieces: grpc.UnaryStreamMultiCallable[peer_service_pb2.WatchPiecesRequest, peer_service_pb2.WatchPiecesResponse]
-    """Sends what this agent has of one model, and again what it got since, until it has all."""
+    """Sends what this agent has of one model, and again what it got since, until it has all. If it does not fetch that
+    model (yet), nothing comes until it does.
+    """
     ShareMetrics: grpc.UnaryUnaryMultiCallable[peer_service_pb2.ShareMetricsRequest, peer_service_pb2.ShareMetricsResponse]
     """Hands over what the caller measured, and returns what this agent has of any agent that is newer."""
 
@@ -63,10 +68,15 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
 
     A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
-    it missing and asks another agent. `NOT_FOUND` when it has none of them.
+    it missing and asks another agent. `NOT_FOUND` when it has none of them. Safe to repeat.
+
+    A manifest is asked for by its digest, alone. It comes as frames, each of one run of bytes with `first` 0; what the
+    digest says are all of them, one after the other.
     """
     WatchPieces: aio.UnaryStreamMultiCallable[peer_service_pb2.WatchPiecesRequest, peer_service_pb2.WatchPiecesResponse]  # type: ignore[assignment]
-    """Sends what this agent has of one model, and again what it got since, until it has all."""
+    """Sends what this agent has of one model, and again what it got since, until it has all. If it does not fetch that
+    model (yet), nothing comes until it does.
+    """
     ShareMetrics: aio.UnaryUnaryMultiCallable[peer_service_pb2.ShareMetricsRequest, peer_service_pb2.ShareMetricsResponse]  # type: ignore[assignment]
     """Hands over what the caller measured, and returns what this agent has of any agent that is newer."""
 
@@ -93,7 +103,10 @@ class PeerServiceServicer(metaclass=abc_1.ABCMeta):
         """Sends chunks of content, in the order asked for, as frames of up to 1 MiB.
 
         A chunk that this agent does not have, or whose bytes do not match its digest any more, is left out: the caller sees
-        it missing and asks another agent. `NOT_FOUND` when it has none of them.
+        it missing and asks another agent. `NOT_FOUND` when it has none of them. Safe to repeat.
+
+        A manifest is asked for by its digest, alone. It comes as frames, each of one run of bytes with `first` 0; what the
+        digest says are all of them, one after the other.
         """
 
     @abc_1.abstractmethod
@@ -102,7 +115,9 @@ class PeerServiceServicer(metaclass=abc_1.ABCMeta):
         request: peer_service_pb2.WatchPiecesRequest,
         context: _ServicerContext,
     ) -> typing.Union[abc.Iterator[peer_service_pb2.WatchPiecesResponse], abc.AsyncIterator[peer_service_pb2.WatchPiecesResponse]]:
-        """Sends what this agent has of one model, and again what it got since, until it has all."""
+        """Sends what this agent has of one model, and again what it got since, until it has all. If it does not fetch that
+        model (yet), nothing comes until it does.
+        """
 
     @abc_1.abstractmethod
     def ShareMetrics(

@@ -225,3 +225,17 @@ def test_a_new_coordinator_tells_anew(lab: TransferLab) -> None:
     lab.run(4)
     assert [agent for agent, _ in lab.plan("eu/a1").shares] == ["eu/a1", "us/a1"]
     assert lab.plan("eu/a1").holders == ("ap/a1",)
+
+
+def test_of_an_entry_that_is_not_durable_nobody_hears(lab: TransferLab) -> None:
+    """I7."""
+    lab.hold_disk = True
+    lab.publish(wait_s=1.5)
+    lab.add("sa", "a1")
+    lab.run(1.5)
+    assert not lab.plans
+    lab.stop()
+    lab.hold_disk = False
+    lab.start()
+    lab.publish(wait_s=4)
+    assert lab.plan("eu/a1").holders == ("ap/a1",)
