@@ -117,14 +117,17 @@ def meet(state: State, turn: Turn, draft: Draft, cause: str) -> ConflictRecord:
     if decision.outcome is AppendOutcome.WON:
         incoming = writing.enter(state, turn, draft, conflict_id)
         result = incoming.sequence
-    elif decision.outcome is AppendOutcome.MERGED:
+    elif decision.outcome is AppendOutcome.MERGED and current is not None:
         content = decision.content or b""
+        later = max(incoming.time, current.time)  # It holds fields of both: what is older than either is older than it.
         merged = replace(
             draft,
             content=content,
             digest=blake3(content).hexdigest(),
             size=len(content),
-            parent=current.sequence if current is not None else 0,
+            parent=current.sequence,
+            time_wall_ns=later.wall_ns,
+            time_counter=later.counter,
         )
         result = writing.enter(state, turn, merged, conflict_id).sequence
         incoming = replace(incoming, sequence=result)
