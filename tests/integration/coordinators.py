@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -47,10 +48,25 @@ READY_SECONDS_MAX = 20.0
 UP = ServiceHealth(ServiceState.UP, 1, 1, "all instances are healthy")
 
 
+_PORTS = 2_000
+_FIRST_PORT = 20_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_given = itertools.count()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody has, nor gets by chance before it is used: outgoing connections have ports from another range, and
+    tests that run beside this one from another part of it.
+    """
+    for number in _given:
+        port = _FIRST_PORT + number % _PORTS
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("the count has no end")
 
 
 class CoordinatorProcess:

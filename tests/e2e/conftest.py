@@ -1,0 +1,13 @@
+"""These tests run `primacy up` with its own choice of ports, so two of them must not run at the same time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("up"))
