@@ -54,8 +54,8 @@ _given = itertools.count()
 
 
 def free_port() -> int:
-    """One that nobody has, nor gets by chance before it is used: outgoing connections have ports from another range, and
-    tests that run beside this one from another part of it.
+    """One that nobody has, nor gets by chance before it is used: outgoing connections have another range, and
+    tests in other processes from another part of this one.
     """
     for number in _given:
         port = _FIRST_PORT + number % _PORTS
