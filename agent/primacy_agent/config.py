@@ -92,6 +92,8 @@ class ReplicationConfig(_Settings, frozen=True):
     """The contents of models. On the file system of `modelsDir` nothing is kept twice."""
     bandwidth: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Bytes per second that this agent fetches at most; 0: no limit."""
+    upload_bandwidth: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Bytes per second of models that this agent sends to others at most; 0: no limit."""
     on_apply: list[str] = []
     """A program that is run when another version of a model is current."""
     apply_timeout: Duration = Duration.of("60s")

@@ -141,9 +141,14 @@ class Cluster:
     """Three regions by default, one agent and one service each. Use as a context manager; ready when entered."""
 
     def __init__(self, folder: Path, agents_per_region: int = 1, proxied: str = "", **policy: Any) -> None:
-        """`replication`: settings of every agent's replication, besides those of the group's policy."""
+        """`replication`: settings of every agent's replication, besides those of the group's policy; `replication_of`:
+        the same for single regions. `more`: so many further regions.
+        """
         self.folder = folder
         self._replication = policy.pop("replication", {})
+        self._replication_of = policy.pop("replication_of", {})
+        further = {f"extra-{number}": (0.0, float(number), 10) for number in range(policy.pop("more", 0))}
+        self._places = PLACES | further
         self._stack = ExitStack()
         policy_file = folder / "policy.yaml"
         policy_file.write_text(yaml.safe_dump(POLICY | policy))
@@ -151,7 +156,7 @@ class Cluster:
         self.proxy: TcpProxy | None = None
         self.services: dict[str, Process] = {}
         self.agents: list[AgentProcess] = []
-        for region in PLACES:
+        for region in self._places:
             self._add_region(region, agents_per_region, region == proxied)
 
     def _add_region(self, region: str, agents: int, proxied: bool) -> None:
@@ -169,13 +174,13 @@ class Cluster:
             port = free_port()
             self.proxy = TcpProxy(port, int(coordinator.rpartition(":")[2]))
             coordinator = f"127.0.0.1:{port}"
-        latitude, longitude, priority = PLACES[region]
+        latitude, longitude, priority = self._places[region]
         probe = {"interval": "0.25s", "timeout": "0.2s", "rise": 2, "fall": 2}
         for number in range(1, agents + 1):
             config = {
                 "coordinators": [coordinator], "latitude": latitude, "longitude": longitude, "priority": priority,
                 "endpoint": service, "peerInterval": "0.25s", "peerTimeout": "0.2s",
-                "replication": self._replication,
+                "replication": self._replication | self._replication_of.get(region, {}),
                 "probes": [
                     {"name": "process", "kind": "process", "pidFile": str(folder / "service" / "pid"), **probe},
                     {"name": "http", "kind": "http", "url": f"http://{service}/healthz", **probe},
@@ -208,7 +213,7 @@ class Cluster:
         self.replication = replication_service_pb2_grpc.ReplicationServiceStub(channel)
 
     def _all_well(self) -> bool:
-        healthy = all(self.region(name)["status"] == "REGION_STATUS_HEALTHY" for name in PLACES)
+        healthy = all(self.region(name)["status"] == "REGION_STATUS_HEALTHY" for name in self._places)
         return healthy and all(agent.reads() for agent in self.agents)
 
     # ---- asking

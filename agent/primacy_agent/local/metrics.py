@@ -35,6 +35,8 @@ _HEADS = {
     "primacy_agent_journal_failing": ("gauge", "1 while the disk takes nothing of the journal."),
     "primacy_agent_fetches": ("gauge", "Contents of models that are being fetched."),
     "primacy_agent_receiving_bytes_per_second": ("gauge", "What is being fetched now."),
+    "primacy_agent_received_bytes_total": ("counter", "Bytes of models that were fetched by this life."),
+    "primacy_agent_sent_bytes_total": ("counter", "Bytes of models that were sent to others by this life."),
     "primacy_agent_uplink_bytes_per_second": ("gauge", "What this agent could send to others lately."),
 }
 
@@ -109,6 +111,8 @@ def _add_replication(node: Node, add: Callable[[str, float], None]) -> None:
     add("primacy_agent_journal_failing", bool(replication.journal.trouble))
     add("primacy_agent_fetches", len(replicator.fetching))
     add("primacy_agent_receiving_bytes_per_second", replication.fetcher.receiving)
+    add("primacy_agent_received_bytes_total", replication.fetcher.bytes_received)
+    add("primacy_agent_sent_bytes_total", replication.pieces.bytes_sent)
     add("primacy_agent_uplink_bytes_per_second", progress.uplink)
 
 

@@ -57,7 +57,7 @@ class Replication:
         self.configs = Configs(self.config.configs_dir, memory.current.values(), self.journal.queue)
         self.models = Models(self.store, self.journal, self.config, config.group, config.region)
         self.outbox = Outbox(self.journal, self.configs, self.appender, link, key, epoch)
-        self.pieces = PieceServer(self.store)
+        self.pieces = PieceServer(self.store, limiter=Limiter(self.config.upload_bandwidth))
         self.links = Links(config.group, key, addresses, tls)
         self.fetcher = Fetcher(self.store, key, self.links, Limiter(self.config.bandwidth), self.pieces)
         self.metrics = MetricsShare(config.group, config.region, key, incarnation, link, self.links)

@@ -11,9 +11,10 @@ BURST_S = 0.25
 
 
 class Limiter:
-    """A token bucket for everything that this agent fetches. 0: no limit.
+    """A token bucket for everything that this agent fetches, or for everything that it sends. 0: no limit.
 
-    It is paid for what has come: who has not paid reads nothing more, and what is on its way fills HTTP/2's windows.
+    What is fetched is paid for when it has come: who has not paid reads nothing more, and what is on its way fills
+    HTTP/2's windows. What is sent is paid for before.
     """
 
     def __init__(self, bytes_per_s: int) -> None:
@@ -21,7 +22,7 @@ class Limiter:
         self._free_at = 0.0
 
     async def spend(self, count: int) -> None:
-        """Wait until so many bytes more may come. Callers are served in the order in which they ask."""
+        """Wait until so many bytes more may pass. Callers are served in the order in which they ask."""
         if not self._rate:
             return
         now = time.monotonic()
@@ -37,11 +38,13 @@ class Meter:
         self._window_s = window_s
         self._seen: deque[tuple[float, int]] = deque()
         self._total = 0
+        self.bytes_ever = 0
 
     def add(self, count: int) -> None:
         now = time.monotonic()
         self._seen.append((now, count))
         self._total += count
+        self.bytes_ever += count
         self._forget(now)
 
     def _forget(self, now: float) -> None:

@@ -32,6 +32,11 @@ class Fetcher:
         return self._meter.rate
 
     @property
+    def bytes_received(self) -> int:
+        """Of contents, since this process began."""
+        return self._meter.bytes_ever
+
+    @property
     def uplink(self) -> int:
         """Bytes per second that this agent could send lately; 0: not measured."""
         return self._server.uplink.rate

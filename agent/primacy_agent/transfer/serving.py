@@ -13,7 +13,7 @@ from primacy_wire.errors import BadField, InvalidRequest, NotFound
 
 from primacy_agent.store import ContentStore
 from primacy_agent.transfer import frames
-from primacy_agent.transfer.bandwidth import Uplink
+from primacy_agent.transfer.bandwidth import Limiter, Uplink
 
 SERVICE = "primacy.agent.v1.PeerService"
 DIGEST_BYTES = 32
@@ -37,10 +37,11 @@ class _Word:
 class PieceServer:
     """Raises `primacy_wire.errors`."""
 
-    def __init__(self, store: ContentStore, group: str = "") -> None:
-        """`group`: the only one that is served. Empty: any."""
+    def __init__(self, store: ContentStore, group: str = "", limiter: Limiter | None = None) -> None:
+        """`group`: the only one that is served. Empty: any. `limiter`: of what is sent."""
         self._store = store
         self._group = group
+        self._limiter = limiter or Limiter(0)
         self._words: dict[str, _Word] = {}
         self.uplink = Uplink()
         self.bytes_sent = 0
@@ -100,6 +101,7 @@ class PieceServer:
             async for first, chunks in self._runs(digests):
                 found = True
                 frame = frames.encode(first, chunks)
+                await self._limiter.spend(len(frame))
                 yield frame
                 self.bytes_sent += len(frame)
                 self.uplink.sent(len(frame))
