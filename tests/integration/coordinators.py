@@ -49,13 +49,13 @@ UP = ServiceHealth(ServiceState.UP, 1, 1, "all instances are healthy")
 
 
 _PORTS = 2_000
-_FIRST_PORT = 20_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST_PORT = 10_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _given = itertools.count()
 
 
 def free_port() -> int:
-    """One that nobody has, nor gets by chance before it is used: outgoing connections have another range, and
-    tests in other processes from another part of this one.
+    """One that nobody has, nor gets by chance before it is used: outgoing connections and `primacy up` have other
+    ranges, and tests in other processes another part of this one.
     """
     for number in _given:
         port = _FIRST_PORT + number % _PORTS
