@@ -34,8 +34,9 @@ HEAD = """# Agent reference
 
 An agent runs beside the service of its region. Its settings come from a YAML file (`primacy-agent --config FILE`), from
 environment variables named after the keys (`stateDir` is `PRIMACY_AGENT_STATE_DIR`, `replication.storeDir` is
-`PRIMACY_AGENT_REPLICATION_STORE_DIR`), and a few from flags (`primacy-agent --help`). A flag goes before a variable, and
-a variable before the file. `primacy-agent --config FILE --check` looks at them without starting anything.
+`PRIMACY_AGENT_REPLICATION__STORE_DIR`, with two underscores for the dot), and a few from flags
+(`primacy-agent --help`). A flag goes before a variable, and a variable before the file.
+`primacy-agent --config FILE --check` looks at them without starting anything.
 
 ```yaml
 # agent.yaml
