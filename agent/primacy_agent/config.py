@@ -67,14 +67,18 @@ class ListenConfig(_Settings, frozen=True):
 
 class LogConfig(_Settings, frozen=True):
     level: LogLevel = LogLevel.INFO
+    """The least that is said."""
     format: LogFormat = LogFormat.TEXT
+    """Lines for people, or one JSON object a line."""
 
 
 class TlsConfig(_Settings, frozen=True):
     """PEM files: the agent serves peers and calls its coordinator with the same identity."""
 
     certificate: str
+    """The agent's certificate, with those between it and the authority."""
     key: str
+    """Its private key."""
     ca: str = ""
     """Who signs the coordinator's and the other agents' certificates; given, a peer without one is refused."""
     server_name: str = ""
@@ -97,6 +101,7 @@ class ReplicationConfig(_Settings, frozen=True):
     on_apply: list[str] = []
     """A program that is run when another version of a model is current."""
     apply_timeout: Duration = Duration.of("60s")
+    """Then it is killed, and counts as failed."""
     keep_versions: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
     """Of each model, so many of the newest versions stay installed."""
 
@@ -115,10 +120,13 @@ class AgentConfig(_Settings, frozen=True):
     """Everything that an agent can be told before it starts."""
 
     region: str
+    """The region that it speaks for."""
     group: str = DEFAULT_GROUP
+    """The group that the region belongs to."""
     name: str = "agent-1"
     """Unique in its region."""
     coordinators: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.1:7400"])
+    """Where the coordinator is: `HOST:PORT` each."""
     grpc: ListenConfig = ListenConfig("127.0.0.1:7410")
     """Where the own service and other agents call."""
     http: ListenConfig = ListenConfig("127.0.0.1:7490")
@@ -128,28 +136,41 @@ class AgentConfig(_Settings, frozen=True):
     advertise: str = ""
     """Where other agents reach this one, if not at `grpc.address`."""
     state_dir: pathlib.Path = pathlib.Path("primacy-agent-data")
+    """What must outlive a restart."""
     release_on_stop: bool = False
+    """Give the lease back at a stop, so that another region gets it at once."""
     insecure: bool = False
     """Serve without TLS also beyond this machine."""
     tls: TlsConfig | None = None
+    """Needed beyond this machine, unless `insecure`."""
     log: LogConfig = LogConfig()
+    """What the agent says to its standard error."""
     latitude: float | None = None
+    """Of the region, in degrees."""
     longitude: float | None = None
+    """Of the region, in degrees."""
     priority: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)] | None = None
+    """Of the region in elections: the highest is preferred."""
     capacity: float | None = None
-    """Requests per second."""
+    """What the region can serve: requests per second."""
     endpoint: str = ""
     """Where clients of the region's service go: `host:port`."""
     labels: dict[str, str] = {}
+    """Of the region, for people and their tools."""
     probes: list[AnyProbe] = []
+    """What the agent looks at to know how its service is."""
     peer_interval: Duration = Duration.of("1s")
+    """Time between two looks at another region."""
     peer_timeout: Duration = Duration.of("500ms")
+    """So long a look may take."""
     metrics_url: str = ""
     """Short for an advisory `prometheus` probe of this page, from which a series may be missing."""
     metrics_names: dict[str, str] = {}
     """Series of that page, by the names that a `prometheus` probe knows."""
     hooks: HooksConfig = HooksConfig()
+    """[Programs](hooks.md) that make the service what the lease says."""
     replication: ReplicationConfig = ReplicationConfig()
+    """Where [models](models.md) and [documents](configs.md) go."""
 
     @property
     def all_probes(self) -> list[AnyProbe]:
