@@ -43,6 +43,7 @@ PAGES = (
     "docs/fencing.md",
     "docs/faults.md",
     "docs/policy.md",
+    "docs/agent.md",
     "docs/guarantees.md",
     "docs/benchmarks.md",
     "CHANGELOG.md",
