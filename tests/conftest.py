@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("primacy", deadline=None)
 settings.load_profile("primacy")
+
+TOGETHER = {
+    "tests/e2e/": "they run `primacy up` with its own choice of ports",
+    "tests/simulation/test_simulation.py": "what fired is counted over all schedules",
+}
+"""Tests that must be in one process when several run tests, and why."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each test is given to whoever is free next, but those that must be together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
+
+    return Together(config, log)

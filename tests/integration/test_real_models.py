@@ -133,7 +133,7 @@ def test_a_full_disk_is_said_and_costs_nothing_when_there_is_room(make: Callable
         ap, eu, us = cluster.agents
         publish(us, model)
         until(lambda: has(ap, 1, model), "ap has it")
-        trouble = until(lambda: version(eu).trouble, "eu says why not")
+        trouble = until(lambda: version(eu).trouble, "eu says why not", PATIENCE_S)
         assert "room" in trouble or "space" in trouble or "full" in trouble, trouble
         assert not (disk / "models/net/current").exists(), "nothing partial is visible"
         assert eu.active() is not None, "the agent lives"

@@ -45,17 +45,13 @@ LOG = {
 """Of the replication log."""
 _fired: Counter[str] = Counter()
 
-of_one_process = pytest.mark.xdist_group("schedules")
 
-
-@of_one_process
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_schedules_of_faults(first: int) -> None:
     for seed in range(first, first + CHUNK):
         _fired.update(run_seed(seed))
 
 
-@of_one_process
 def test_every_mechanism_fired() -> None:
     """A world in which nothing happens proves nothing."""
     if len(_fired) < 5:
