@@ -35,6 +35,7 @@ _NEXT_BY_REASON = {
     "NOT_AWAITING_APPROVAL": "primacy history",
     "VERSION_MISMATCH": "look again (`primacy config history KEY`, `primacy model show NAME`), then decide again",
     "CONFLICT": "primacy conflict list",
+    "KEY_TAKEN": "primacy config list",
     "CONFLICT_NOT_FOUND": "primacy conflict list",
     "CONFIG_NOT_FOUND": "primacy config list",
     "MODEL_NOT_FOUND": "primacy model list",

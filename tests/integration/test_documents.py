@@ -80,6 +80,9 @@ def test_a_document_is_in_force_everywhere(cluster: Cluster) -> None:
     assert bad.code == "INVALID_ARGUMENT"
     assert [field.path for field in bad.fields] == ["key", "content"]
     assert refused(us.local.GetConfig, pb.GetConfigRequest(key="nothing")).code == "NOT_FOUND"
+    for key in ("app", "app/limits.yaml/more"):
+        taken = refused(eu.local.PutConfig, pb.PutConfigRequest(key=key, content=b"a: 1"))
+        assert (taken.code, taken.reason) == ("FAILED_PRECONDITION", "KEY_TAKEN")
     gone = us.local.PutConfig(pb.PutConfigRequest(key="app/limits.yaml", remove=True), timeout=20)
     for agent in (ap, eu, us):
         wait(agent, gone.appended.sequence)
@@ -103,6 +106,7 @@ def test_writes_on_both_sides_of_a_cut_meet_again(cluster: Cluster) -> None:
     ap, eu, us = cluster.agents
     base = put(us, "limits.json", b'{"rate": 100, "burst": 5}')
     wait(ap, base.appended.sequence)
+    until(lambda: ap.active().active_epoch == us.active().epoch, "ap has heard of the epoch in force")
     assert cluster.proxy is not None
     cluster.proxy.cut()
     until(lambda: not ap.local.GetStatus(pb.GetStatusRequest(), timeout=5).session.connected, "ap is cut off")
@@ -110,6 +114,8 @@ def test_writes_on_both_sides_of_a_cut_meet_again(cluster: Cluster) -> None:
     theirs = put(ap, "limits.json", b'{"rate": 100, "burst": 9}')
     assert theirs.queued and theirs.config.queued
     assert file(ap, "limits.json").read_bytes() == b'{"rate": 100, "burst": 9}', "in force where it was written"
+    put(us, "own", b"by: us\n")
+    assert put(ap, "own/more", b"by: ap\n").queued, "neither knows that both cannot be"
     certain = pb.PutConfigRequest(key="limits.json", content=b"{}", if_version=1)
     assert refused(ap.local.PutConfig, certain).code == "UNAVAILABLE"
     # It is on disk: the agent may die meanwhile.
@@ -118,15 +124,18 @@ def test_writes_on_both_sides_of_a_cut_meet_again(cluster: Cluster) -> None:
     until(lambda: get(ap, "limits.json").queued, "the write waits in the next life")
     wait(eu, ours.appended.sequence)
     cluster.proxy.mend()
-    answer = until(
-        lambda: cluster.replication.ListConflicts(replication_service_pb2.ListConflictsRequest(), timeout=5).conflicts,
-        "the conflict is listed",
-    )
-    assert answer[0].key == "limits.json"
+
+    def conflicts() -> dict[str, str]:
+        asked = replication_service_pb2.ListConflictsRequest()
+        return {one.key: one.cause for one in cluster.replication.ListConflicts(asked, timeout=5).conflicts}
+
+    found = until(lambda: len(known := conflicts()) == 2 and known, "the conflicts are listed")
+    assert found == {"limits.json": "CONCURRENT", "own/more": "KEY_TAKEN"}
     until(lambda: len({file(agent, "limits.json").read_bytes() for agent in cluster.agents}) == 1, "all agree")
     until(lambda: not get(ap, "limits.json").queued, "nothing waits")
     texts = {get(agent, "limits.json").content for agent in cluster.agents}
     assert len(texts) == 1
+    until(lambda: file(ap, "own").read_bytes() == b"by: us\n", "what came first in the log is in force")
 
 
 def test_nothing_acknowledged_is_lost_when_processes_are_killed(cluster: Cluster) -> None:

@@ -66,6 +66,13 @@ class Documents:
             raise InvalidRequest(*bad)
         if request.remove and self._configs.get(request.key) is None:
             raise NotFound("config", request.key)
+        if not request.remove and (other := self._configs.in_the_way(request.key)):
+            raise Refused(
+                "KEY_TAKEN",
+                f"{request.key!r} cannot be a document beside {other!r}: each is a file below one folder. "
+                "Remove that one first",
+                {"other": other},
+            )
         content = request.content
         return replace(
             EMPTY,

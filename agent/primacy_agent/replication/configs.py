@@ -88,6 +88,17 @@ class Configs:
         """Every key that ever was, sorted."""
         return sorted(self._applied.keys() | self._above.keys())
 
+    def in_the_way(self, key: str) -> str:
+        """A document in force here because of which there can be none of this key; empty: none."""
+        return next(
+            (
+                other
+                for other in self.all_keys()
+                if (other.startswith(f"{key}/") or key.startswith(f"{other}/")) and self.get(other) is not None
+            ),
+            "",
+        )
+
     async def changes(self) -> AsyncGenerator[None, None]:
         """Yields at once, and then after every change."""
         while True:
@@ -160,7 +171,12 @@ class Configs:
         """Make the file what is in force now. Raises OSError."""
         async with self._locks.setdefault(key, asyncio.Lock()):
             found = self.newest(key)
-            if found is None or self._written.get(key) == found.entry.id:
+            if found is None:
+                # There was only a write of this agent, and it was refused.
+                if self._written.pop(key, None) is not None:
+                    await asyncio.to_thread(_write, self._folder, key, None)
+                return
+            if self._written.get(key) == found.entry.id:
                 return
             await asyncio.to_thread(_write, self._folder, key, None if found.entry.removed else found.entry.content)
             self._written[key] = found.entry.id

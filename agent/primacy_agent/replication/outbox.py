@@ -206,5 +206,6 @@ class Outbox:
             for one in self._journal.queue
             if one.parent_id == entry.id
         ]
-        await self._journal.dequeue(entry.id, followers)
+        # In this order: what is still in the queue after a crash is submitted again and gets the same answer.
         await self._configs.answered(entry, sequence)
+        await self._journal.dequeue(entry.id, followers)

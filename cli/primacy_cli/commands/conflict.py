@@ -180,6 +180,7 @@ def _cause(cause: str) -> str:
     return {
         "CONCURRENT": "neither writer knew of the other",
         "STALE_EPOCH": "the second was written under an epoch that was over",
+        "KEY_TAKEN": "one key is the beginning of another, and each is a file",
     }.get(cause, cause)
 
 

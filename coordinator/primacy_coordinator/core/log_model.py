@@ -87,7 +87,7 @@ class ConflictRecord:
     decided_by: str
     """Name of the policy, or `operator`."""
     cause: str
-    """`CONCURRENT` or `STALE_EPOCH`."""
+    """`CONCURRENT`, `STALE_EPOCH` or `KEY_TAKEN`."""
     base: Entry | None
     """The version that both knew, if it is kept."""
     current: Entry | None

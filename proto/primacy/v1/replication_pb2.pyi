@@ -350,7 +350,9 @@ class Conflict(message.Message):
     decided_by: builtins.str
     """The rule that decided: a policy, or `operator`."""
     cause: builtins.str
-    """Why there is a conflict: `CONCURRENT` or `STALE_EPOCH`."""
+    """Why there is a conflict: `CONCURRENT`, `STALE_EPOCH`, or `KEY_TAKEN` where its key is the beginning of another
+    document's, or the other way round: such a write is rejected under every policy.
+    """
     result: builtins.int
     """Sequence of the entry that the decision made. 0: the current one stayed in force."""
     owner: builtins.str

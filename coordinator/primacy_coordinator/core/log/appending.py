@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
-from primacy_wire.log_messages import Entry, EntryKind
+from dataclasses import replace
+
+from primacy_wire.log_messages import EntryKind
 
 from primacy_coordinator.core.effects import Refusal, RefusalKind
 from primacy_coordinator.core.events import Append
@@ -45,12 +47,12 @@ def append(state: State, turn: Turn, command: Append) -> None:
         _check_origin(state, draft)
         or _check_epoch(state, draft, certain=command.if_version is not None)
         or _check_version(state, draft, command.if_version)
+        or _check_key(state, draft, certain=command.if_version is not None)
     )
     if refusal is not None:
         turn.reply(command.request, refusal=refusal)
         return
-    current = ledger.current.get((draft.kind, draft.key))
-    cause = "" if command.if_version is not None else _cause(state, draft, current)
+    cause = _cause(state, draft, certain=command.if_version is not None)
     if cause:
         conflict = conflicts.meet(state, turn, draft, cause)
         _answer_conflict(state, turn, command, conflict.id)
@@ -61,10 +63,13 @@ def append(state: State, turn: Turn, command: Append) -> None:
     )
 
 
-def _cause(state: State, draft: Draft, current: Entry | None) -> str:
+def _cause(state: State, draft: Draft, certain: bool) -> str:
     """Why the write is a conflict; empty: it is none. Versions of a model simply follow each other."""
-    if draft.kind is not EntryKind.CONFIG:
+    if draft.kind is not EntryKind.CONFIG or certain:
         return ""
+    if not draft.removed and state.log.in_the_way(draft.key):
+        return conflicts.KEY_TAKEN
+    current = state.log.current.get((draft.kind, draft.key))
     if draft.epoch < state.authority.record.accepted_epoch:
         return "STALE_EPOCH"
     return "CONCURRENT" if current is not None and draft.parent != current.sequence else ""
@@ -77,6 +82,10 @@ def _answer_conflict(state: State, turn: Turn, command: Append, conflict_id: str
             f"{conflict.entry_key!r} was changed meanwhile ({conflict.cause}), and the policy rejects the second: "
             f"it is kept in {conflict.id}"
         )
+        if conflict.cause == conflicts.KEY_TAKEN:
+            taken = conflicts.key_taken(state, conflict.entry_key)
+            turn.reply(command.request, refusal=replace(taken, message=f"{taken.message}; it is kept in {conflict.id}"))
+            return
         turn.reply(
             command.request,
             refusal=Refusal(RefusalKind.STALE, "CONFLICT", message, metadata=(("conflict", conflict.id),)),
@@ -133,6 +142,13 @@ def _check_epoch(state: State, draft: Draft, certain: bool) -> Refusal | None:
         message = f"epoch {draft.epoch} is over: {record.accepted_region} is active at epoch {record.accepted_epoch}"
         return Refusal(RefusalKind.PRECONDITION, "STALE_EPOCH", message, metadata=epochs)
     return None
+
+
+def _check_key(state: State, draft: Draft, certain: bool) -> Refusal | None:
+    """Where no region could keep it. Unless its writer asked for all or nothing, it is kept as a conflict (I5)."""
+    if not certain or draft.kind is not EntryKind.CONFIG or draft.removed or not state.log.in_the_way(draft.key):
+        return None
+    return conflicts.key_taken(state, draft.key)
 
 
 def _check_version(state: State, draft: Draft, if_version: int | None) -> Refusal | None:

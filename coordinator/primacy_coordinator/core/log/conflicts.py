@@ -31,6 +31,7 @@ from primacy_coordinator.core.turn import Turn
 CONFLICTS_KEPT = 1_000
 """Decided ones beyond that are forgotten, the oldest first; open ones never are."""
 OPERATOR = "operator"
+KEY_TAKEN = "KEY_TAKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,16 @@ class Decision:
     content: bytes | None = None
     """MERGED: the document that holds both."""
     clashes: tuple[str, ...] = ()
+
+
+_REJECTED = Decision(AppendOutcome.LOST, rejected=True)
+
+
+def key_taken(state: State, key: str) -> Refusal:
+    """Why there can be no document of this key."""
+    other = state.log.in_the_way(key) or "another one"
+    message = f"{key!r} cannot be a document beside {other!r}: each is a file below one folder. Remove that one first"
+    return Refusal(RefusalKind.PRECONDITION, KEY_TAKEN, message, metadata=(("other", other),))
 
 
 def policy_for(policy: Policy, key: str) -> ConflictPolicy:
@@ -60,7 +71,7 @@ def decide(policy: ConflictPolicy, base: Entry | None, current: Entry | None, in
         return _won(True)  # Nobody else has written the key: nobody loses.
     match policy:
         case ConflictPolicy.REJECT:
-            return Decision(AppendOutcome.LOST, rejected=True)
+            return _REJECTED
         case ConflictPolicy.MANUAL:
             return Decision(AppendOutcome.OPEN)
         case ConflictPolicy.MERGE:
@@ -112,7 +123,7 @@ def meet(state: State, turn: Turn, draft: Draft, cause: str) -> ConflictRecord:
     conflict_id = f"cf-{number}"
     incoming = writing.numbered(state, turn, draft, conflict_id)
     policy = policy_for(state.policy, draft.key)
-    decision = decide(policy, base, current, incoming)
+    decision = _REJECTED if cause == KEY_TAKEN else decide(policy, base, current, incoming)
     result = 0
     if decision.outcome is AppendOutcome.WON:
         incoming = writing.enter(state, turn, draft, conflict_id)
@@ -139,7 +150,7 @@ def meet(state: State, turn: Turn, draft: Draft, cause: str) -> ConflictRecord:
         entry_key=draft.key,
         entry_kind=draft.kind,
         state=ConflictState.REJECTED if decision.rejected else ConflictState.OPEN if opened else ConflictState.RESOLVED,
-        decided_by="" if opened else policy.name,
+        decided_by="" if opened else KEY_TAKEN if cause == KEY_TAKEN else policy.name,
         cause=cause,
         base=base,
         current=current,
@@ -207,6 +218,9 @@ def resolve(state: State, turn: Turn, command: ResolveConflict) -> None:
         )
     result = 0
     stays = chosen is not None and current is not None and _same(chosen, current)
+    if not stays and chosen is not None and not chosen.removed and ledger.in_the_way(conflict.entry_key):
+        turn.reply(command.request, refusal=key_taken(state, conflict.entry_key))
+        return
     if not stays:
         draft = _draft(state, turn, conflict, chosen, current)
         result = writing.enter(state, turn, draft, conflict.id).sequence

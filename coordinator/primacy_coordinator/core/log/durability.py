@@ -46,9 +46,9 @@ def abandon(state: State, event: AppendAbandoned) -> None:
 def on_progress(state: State, turn: Turn, session: Session) -> None:
     """An agent has come farther: whoever waits for another region may have it."""
     progress = session.log.progress
-    if progress is None or not state.log.waiting:
+    if progress is None or not state.log.waiting or not _follows(state, session):
         return
-    for sequence in [sequence for sequence in state.log.waiting if has(progress, sequence)]:
+    for sequence in [sequence for sequence in state.log.waiting if _keeps(state, progress, sequence)]:
         if _origin(state, sequence) != session.region:
             for waiting in state.log.waiting.pop(sequence):
                 turn.reply(waiting.request, waiting.appended)
@@ -71,8 +71,20 @@ def on_time(state: State, turn: Turn) -> None:
             del state.log.waiting[sequence]
 
 
+def keeps(progress: Progress, entry: Entry) -> bool:
+    """Whether the content of an entry is on the disk of an agent that said so. A document comes with its entry."""
+    return has(progress, entry.sequence) or (
+        entry.kind is not EntryKind.MODEL and entry.sequence <= progress.received and progress.chain != 0
+    )
+
+
+def _keeps(state: State, progress: Progress, sequence: int) -> bool:
+    record = state.log.records.get(sequence)
+    return record is not None and keeps(progress, record.entry)
+
+
 def has(progress: Progress, sequence: int) -> bool:
-    """Whether an agent that said so has the verified content of an entry."""
+    """Whether an agent that said so has applied an entry, or has the verified content of its model."""
     if sequence in progress.verified:
         return True
     return sequence <= progress.settled and all(note.sequence != sequence for note in progress.parked)
@@ -81,20 +93,19 @@ def has(progress: Progress, sequence: int) -> bool:
 def is_elsewhere(state: State, sequence: int, origin: str) -> bool:
     """Whether an agent of another region than `origin` has the content."""
     return any(
-        session.region != origin and session.log.progress is not None and has(session.log.progress, sequence)
+        session.region != origin and session.log.progress is not None and _keeps(state, session.log.progress, sequence)
         for session in following(state)
     )
 
 
 def following(state: State) -> list[Session]:
     """Sessions whose agents keep this very log."""
-    return [
-        session
-        for session in state.sessions.values()
-        if session.log.progress is not None
-        and session.log.progress.store_id == state.store_id
-        and not session.log.snapshot_upto
-    ]
+    return [session for session in state.sessions.values() if _follows(state, session)]
+
+
+def _follows(state: State, session: Session) -> bool:
+    progress = session.log.progress
+    return progress is not None and progress.store_id == state.store_id and not session.log.snapshot_upto
 
 
 def at_risk(state: State) -> list[tuple[Entry, bool]]:
@@ -104,7 +115,7 @@ def at_risk(state: State) -> list[tuple[Entry, bool]]:
     for entry in state.log.current.values():
         if entry.kind is EntryKind.HEARTBEAT or entry.removed:
             continue
-        regions = {s.region for s in sessions if s.log.progress is not None and has(s.log.progress, entry.sequence)}
+        regions = {s.region for s in sessions if s.log.progress is not None and keeps(s.log.progress, entry)}
         if len(regions) < 2:
             found.append((entry, bool(regions)))
     return sorted(found, key=lambda one: one[0].sequence)

@@ -72,6 +72,8 @@ class Ledger:
     floor: int = 0
     floor_chain: int = 0
     current: dict[Name, Entry] = field(default_factory=dict)
+    folders: dict[str, int] = field(default_factory=dict)
+    """How many documents lie below each beginning of a key: `a` and `a/b` for `a/b/c`."""
     versions: dict[Name, list[int]] = field(default_factory=dict)
     """Sequences of what is kept of each name, the oldest first."""
     ids: dict[str, int] = field(default_factory=dict)
@@ -132,11 +134,21 @@ class Ledger:
         self.ids[entry.id] = entry.sequence
         self.kept_bytes += len(entry.content)
         name = entry.kind, entry.key
+        if entry.kind is EntryKind.CONFIG:
+            before = self.current.get(name)
+            self._note_folders(entry.key, (not entry.removed) - (before is not None and not before.removed))
         self.current[name] = entry
         if entry.kind is EntryKind.MODEL:
             self.newest_model = max(self.newest_model, entry.sequence)
             self.model_names.add(entry.key)
         self.versions.setdefault(name, []).append(entry.sequence)
+
+    def _note_folders(self, key: str, change: int) -> None:
+        if change:
+            for folder in _folders(key):
+                count = self.folders.pop(folder, 0) + change
+                if count:
+                    self.folders[folder] = count
 
     def _note_time(self, sequence: int, now_ns: int) -> None:
         sequences, times = self._times
@@ -199,6 +211,21 @@ class Ledger:
 
     # ---- questions
 
+    def in_the_way(self, key: str) -> str:
+        """A document because of which there can be none of this key: each is a file, and none is a folder, too."""
+        for folder in _folders(key):
+            other = self.current.get((EntryKind.CONFIG, folder))
+            if other is not None and not other.removed:
+                return folder
+        if key not in self.folders:
+            return ""
+        below = (
+            other
+            for (kind, other), entry in self.current.items()
+            if kind is EntryKind.CONFIG and not entry.removed and other.startswith(f"{key}/")
+        )
+        return min(below)
+
     def chain_at(self, sequence: int) -> int | None:
         """The fingerprint of the log up to a number; None: not known any more, or not yet."""
         if not self.floor <= sequence <= self.head:
@@ -238,6 +265,11 @@ class Ledger:
         sequences, times = self._times
         at = bisect_right(sequences, sequence)
         return max(0, now_ns - times[at]) if at < len(times) else 0
+
+
+def _folders(key: str) -> list[str]:
+    parts = key.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def conflict_number(conflict_id: str) -> int:

@@ -116,7 +116,7 @@ def _safety(sessions: list[Session], entry: Entry) -> Safety | None:
     regions = {
         session.region
         for session in sessions
-        if session.log.progress is not None and durability.has(session.log.progress, entry.sequence)
+        if session.log.progress is not None and durability.keeps(session.log.progress, entry)
     }
     return (Safety.UNAVAILABLE, Safety.AT_RISK, Safety.SAFE)[min(2, len(regions))]
 

@@ -275,6 +275,36 @@ Conflicts.TestCase.settings = settings(max_examples=40, stateful_step_count=25, 
 TestConflicts = Conflicts.TestCase
 
 
+# ---- keys that cannot be beside each other
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "a/b/c"), ("a/b/c", "a"), ("a/b/c", "a/b")])
+def test_a_key_that_is_the_beginning_of_another_is_kept_and_never_in_force(first: str, second: str) -> None:
+    """No region could keep both, so none is asked to."""
+    lab = settled()
+    lab.appended(lab.draft(first, b"v: 1\n"))
+    assert lab.refused(lab.draft(second), if_version=0) == "KEY_TAKEN"
+    assert not conflicts_of(lab), "who asked for all or nothing has it"
+    draft = lab.draft(second, b"v: 2\n")
+    assert lab.refused(draft) == lab.refused(draft) == "KEY_TAKEN"
+    (conflict,) = conflicts_of(lab).values()
+    assert (conflict.cause, conflict.state) == ("KEY_TAKEN", ConflictState.REJECTED)
+    assert conflict.incoming.content == b"v: 2\n", "I5"
+    take = events.ResolveConflict(lab.request(), conflict.id, "incoming")
+    assert lab.ask(take).refusal.rule == "KEY_TAKEN"  # type: ignore[union-attr]
+    lab.stop()
+    lab.start()
+    lab.run(2)
+    assert lab.refused(lab.draft(second)) == "KEY_TAKEN", "also after a restart"
+    lab.appended(lab.draft(first, b"", removed=True))
+    assert lab.ask(replace(take, request=lab.request())).refusal is None
+    lab.run(1)
+    assert lab.values() == [{second: b"v: 2\n"}] * 3
+    assert lab.refused(lab.draft(first)) == "KEY_TAKEN"
+    lab.appended(lab.draft(f"{second}.2", b"v: 3\n"))
+    lab.appended(lab.draft(second[0] + "2", b"v: 3\n"))
+
+
 # ---- whatever the order of arrival
 
 

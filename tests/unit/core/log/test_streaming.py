@@ -156,11 +156,12 @@ def test_parked_entries_are_told_of_and_tried_again_on_demand() -> None:
     assert lab.replicas["eu/a1"].retried == [sequence]
 
 
-def test_an_entry_that_only_its_parker_has_is_not_durable_in_another_region() -> None:
+def test_a_parked_document_is_on_the_disk_of_its_parker_and_a_parked_model_is_not() -> None:
     lab = settled({"ap": 1, "eu": 1})
     assert lab.group is not None
-    lab.replicas["eu/a1"].refuses = {lab.group._state.log.head + 1}
-    assert lab.append(lab.draft()) is None
+    lab.replicas["eu/a1"].refuses = {lab.group._state.log.head + 1, lab.group._state.log.head + 2}
+    assert not lab.appended(lab.draft()).at_risk, "it came with its entry"
+    assert lab.append(lab.draft("net", kind=EntryKind.MODEL, content=b"", format="", digest="m", size=1000)) is None
     lab.run(1)
     assert lab.requests not in lab.replies
 
