@@ -34,8 +34,8 @@ def a_stale_epoch_is_taken(stack: ExitStack) -> None:
     """What was written under an epoch that is over enters like any other (I4)."""
 
     def make(old: Any) -> Any:
-        def cause(state: State, draft: Any, current: Any) -> str:
-            found = old(state, draft, current)
+        def cause(state: State, draft: Any, certain: bool) -> str:
+            found = old(state, draft, certain)
             return "" if found == "STALE_EPOCH" else str(found)
 
         return cause
