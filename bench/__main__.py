@@ -7,7 +7,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import appends, core_events, failover, fanout, memory, nasty, push, reports, store, transfer, weights
+from bench import (
+    appends,
+    core_events,
+    failover,
+    fanout,
+    interference,
+    memory,
+    nasty,
+    push,
+    reports,
+    store,
+    transfer,
+    weights,
+)
 from bench.rows import Row, table, write
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -22,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "store": store.run,
     "transfer": transfer.run,
     "fanout": fanout.run,
+    "interference": interference.run,
 }
 
 

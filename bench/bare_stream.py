@@ -1,11 +1,17 @@
-"""The floor of transfers: the same bytes over one bare gRPC stream, in frames of 1 MiB that nobody looks at.
+"""The floor of transfers: the same bytes over one bare gRPC stream, hashed as a whole and written to one file.
 
-usage: python -m bench.bare_stream FILE     (says its port; ends with its standard input)
+usage: python -m bench.bare_stream send FILE            (says its port; ends with its standard input)
+       python -m bench.bare_stream take ADDRESS FILE    (says 0; then takes it once for each line, answered by JSON)
+
+It does less than a transfer must: no piece is verified before it is used, none is noted so that a kill loses nothing,
+and what is sent is taken from memory. Hashing and writing run in a thread beside the loop, as they do in ours.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -13,32 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+from blake3 import blake3
 from primacy_wire.channel import make_channel
 from primacy_wire.server import listen, make_server
 
 SERVICE, METHOD = "bench.Bare", "Send"
 FRAME_BYTES = 1 << 20
+FRAMES_MAX = 4
+"""Received and not yet written."""
 
 
-async def receive(address: str) -> tuple[int, float]:
-    """(bytes, seconds)."""
-    async with make_channel(address) as channel:
-        call: Any = channel.unary_stream(f"/{SERVICE}/{METHOD}")
-        began = time.monotonic()
-        size = 0
-        async for frame in call(b""):
-            size += len(frame)
-        return size, time.monotonic() - began
+async def send(content: memoryview) -> None:
 
-
-async def main(content: memoryview) -> None:
-
-    async def send(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
+    async def frames(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
         for at in range(0, len(content), FRAME_BYTES):
             yield bytes(content[at : at + FRAME_BYTES])
 
     server = make_server()
-    handler = grpc.method_handlers_generic_handler(SERVICE, {METHOD: grpc.unary_stream_rpc_method_handler(send)})
+    handler = grpc.method_handlers_generic_handler(SERVICE, {METHOD: grpc.unary_stream_rpc_method_handler(frames)})
     server.add_generic_rpc_handlers((handler,))
     print(listen(server, "127.0.0.1:0"), flush=True)
     await server.start()
@@ -46,5 +44,42 @@ async def main(content: memoryview) -> None:
     await server.stop(None)
 
 
+async def take(address: str, path: Path) -> dict[str, object]:
+    """One transfer to a new file."""
+    began = time.monotonic()
+    digest, size = blake3(), 0
+    frames: asyncio.Queue[bytes] = asyncio.Queue(FRAMES_MAX)
+    with path.open("wb") as file:
+
+        def keep(frame: bytes) -> None:
+            digest.update(frame)
+            file.write(frame)
+
+        async def write() -> None:
+            while frame := await frames.get():
+                await asyncio.to_thread(keep, frame)
+
+        writing = asyncio.create_task(write())
+        async with make_channel(address) as channel:
+            call: Any = channel.unary_stream(f"/{SERVICE}/{METHOD}")
+            async for frame in call(b""):
+                size += len(frame)
+                await frames.put(frame)
+        await frames.put(b"")
+        await writing
+        file.flush()
+        await asyncio.to_thread(os.fsync, file.fileno())
+    return {"seconds": time.monotonic() - began, "size": size, "digest": digest.hexdigest()}
+
+
+async def take_often(address: str, path: Path) -> None:
+    print(0, flush=True)
+    while await asyncio.to_thread(sys.stdin.readline):
+        print(json.dumps(await take(address, path)), flush=True)
+
+
 if __name__ == "__main__":
-    asyncio.run(main(memoryview(Path(sys.argv[1]).read_bytes())))
+    if sys.argv[1] == "send":
+        asyncio.run(send(memoryview(Path(sys.argv[2]).read_bytes())))
+    else:
+        asyncio.run(take_often(sys.argv[2], Path(sys.argv[3])))

@@ -19,6 +19,7 @@ from pathlib import Path
 from blake3 import blake3
 from primacy_agent.store import ContentStore, Manifest
 
+from bench.copiers import delta_bytes
 from bench.rows import Row
 
 SIZE = 512 << 20
@@ -124,11 +125,16 @@ async def moved(old: bytes, new: bytes, folder: Path) -> int:
     return ingested.bytes_new + len(ingested.manifest.encode())
 
 
-def _version(name: str, change: Change, old: bytes, budget: float | None) -> Row:
+def _version(name: str, change: Change, old: bytes, budget: float | None) -> list[Row]:
     new, ideal = change(old, random.Random(5))
     with tempfile.TemporaryDirectory() as folder:
         size = asyncio.run(moved(old, new, Path(folder)))
-    return Row(f"store: bytes for a version with {name}", size / 1e6, "MB", "ideal", ideal / 1e6, budget)
+        other = delta_bytes(old, new, Path(folder))
+    what = f"store: bytes for a version with {name}"
+    rows = [Row(what, size / 1e6, "MB", "ideal", ideal / 1e6, budget)]
+    if other is not None:
+        rows.append(Row(what, size / 1e6, "MB", "rsync", other / 1e6))
+    return rows
 
 
 def run(size: int = SIZE, rounds: int = ROUNDS) -> list[Row]:
@@ -144,6 +150,6 @@ def run(size: int = SIZE, rounds: int = ROUNDS) -> list[Row]:
         Row(f"store: take in {name}", taken, "MB/s", "read and hash", hashed),
         Row(f"store: take in {name}", taken, "MB/s", "read, hash, copy, flush", copied),
         Row(f"store: read {name}, verified", read, "MB/s", "read and hash", hashed),
-        _version("5 % changed in clusters", clustered, content, 1.1),
-        _version("5 % changed all over", scattered, content, None),
+        *_version("5 % changed in clusters", clustered, content, 1.1),
+        *_version("5 % changed all over", scattered, content, None),
     ]  # fmt: skip

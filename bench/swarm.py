@@ -8,8 +8,9 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ def write_random(path: Path, size: int) -> None:
 class Member:
     """One of them."""
 
-    def __init__(self, key: str, child: subprocess.Popen[str]) -> None:
+    def __init__(self, key: str, folder: str, child: subprocess.Popen[str]) -> None:
         self.key = key
+        self._folder = folder
         self._child = child
+        self.pid = child.pid
         self.address = f"127.0.0.1:{int(self.read())}"
 
     def read(self) -> str:
@@ -62,6 +65,20 @@ class Member:
         found: dict[str, Any] = json.loads(self.read())
         return found
 
+    def kill(self) -> None:
+        self._child.kill()
+        self._child.wait()
+
+    @property
+    def here(self) -> int:
+        """Bytes that its store takes on disk."""
+        found = 0
+        for place, _, names in os.walk(self._folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found += os.stat(os.path.join(place, name)).st_blocks * 512
+        return found
+
     @property
     def sent(self) -> int:
         """Bytes that it has sent of contents."""
@@ -74,13 +91,15 @@ class Swarm:
         addresses = {member.key: member.address for member in members}
         for member in members:
             member.ask("peers", addresses)
+        self.path = path
         found = self.origin.ask("ingest", str(path))
         self.digest, self.size = str(found["digest"]), int(found["size"])
 
-    def fetch(self, striped: bool, weights: Sequence[int] = ()) -> tuple[float, float]:
+    def fetch(self, striped: bool, weights: Sequence[int] = (), kill_at: float | None = None) -> tuple[float, float]:
         """All at once, from empty stores: (seconds until the last has it, bytes that the origin sent for each byte).
 
-        `striped`: by one plan; else everybody takes everything from the origin.
+        `striped`: by one plan; else everybody takes everything from the origin. `kill_at`: the first of them is killed
+        when it has that share of the model, and counts no more.
         """
         keys = [taker.key for taker in self.takers]
         shares = [list(share) for share in zip(keys, weights or [0] * len(keys), strict=True)]
@@ -89,6 +108,11 @@ class Swarm:
         before = self.origin.sent
         for taker in self.takers:
             taker.send("fetch", {"digest": self.digest, "holders": [ORIGIN], "shares": shares if striped else []})
+        if kill_at is not None:
+            victim = self.takers.pop(0)
+            while victim.here < kill_at * self.size:
+                time.sleep(0.01)
+            victim.kill()
         seconds = max(float(json.loads(taker.read())["seconds"]) for taker in self.takers)
         return seconds, (self.origin.sent - before) / self.size
 
@@ -108,5 +132,5 @@ def swarm(size: int, uplinks: Sequence[int]) -> Iterator[Swarm]:
         for number, uplink in enumerate(uplinks):
             key = f"r{number}/a" if number else ORIGIN
             own = f"{folder}/{number}"
-            members.append(Member(key, stack.enter_context(process("bench.peers", own, key, str(uplink)))))
+            members.append(Member(key, own, stack.enter_context(process("bench.peers", own, key, str(uplink)))))
         yield Swarm(members, path)
