@@ -31,7 +31,7 @@ from primacy_wire.daemon import write_file
 
 from primacy_agent.store.all_of import AllOf
 from primacy_agent.store.errors import BadManifest, NotFound, StoreBusy, StoreError, StoreFull, disk
-from primacy_agent.store.files import Files, size_of
+from primacy_agent.store.files import LOOK_AHEAD, Files, size_of
 from primacy_agent.store.filling import Filling, Spot, fill, put
 from primacy_agent.store.index import State
 from primacy_agent.store.ingest import Ingested, ingest
@@ -263,26 +263,17 @@ class ContentStore:
 
     # ---- reading
 
-    async def read_chunks(self, digests: Sequence[bytes]) -> AsyncIterator[list[tuple[int, bytes]]]:
-        """(index into `digests`, bytes), up to 1 MiB at once; what is not here or damaged is left out."""
+    async def read_chunks(self, digests: Sequence[bytes]) -> AsyncIterator[list[tuple[int, bytes | memoryview]]]:
+        """(index into `digests`, bytes), about 1 MiB at once; what is not here or damaged is left out."""
         at = 0
         while at < len(digests):
             found, at = await self._run(self._quick, self._read_some, digests, at)
             if found:
                 yield found
 
-    def _read_some(self, digests: Sequence[bytes], at: int) -> tuple[list[tuple[int, bytes]], int]:
-        found: list[tuple[int, bytes]] = []
-        size = 0
-        while at < len(digests):
-            data = self._files.read(digests[at])
-            if data is not None:
-                if found and size + len(data) > READ_BYTES:
-                    break
-                found.append((at, data))
-                size += len(data)
-            at += 1
-        return found, at
+    def _read_some(self, digests: Sequence[bytes], at: int) -> tuple[list[tuple[int, bytes | memoryview]], int]:
+        found, looked = self._files.read_some(digests[at : at + LOOK_AHEAD], READ_BYTES)
+        return [(at + index, data) for index, data in found], at + looked
 
     # ---- for the model's users
 

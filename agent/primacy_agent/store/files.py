@@ -31,6 +31,10 @@ RESERVE_BYTES = 32 << 20
 """So much of the disk stays free: it belongs to others, too."""
 COPY = "copy-"
 MODE, MODE_EXECUTABLE = 0o444, 0o555
+LOOK_AHEAD = 256
+"""Chunks whose places are looked up at once."""
+VECTOR_MAX = 512
+"""Chunks that are written by one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,49 @@ class Files:
                 self._give_up(digest, place)
         return None
 
+    def read_some(self, digests: Sequence[bytes], limit: int) -> tuple[list[tuple[int, bytes | memoryview]], int]:
+        """(index, verified bytes) of the first ones, up to `limit` bytes but at least one; and how many were looked at.
+        What is not here is left out. Neighbours in a file are read at once.
+        """
+        looked = digests[:LOOK_AHEAD]
+        places = self._index.first_places(looked)
+        found: list[tuple[int, bytes | memoryview]] = []
+        size = at = 0
+        while at < len(looked):
+            place = places.get(looked[at])
+            if place is None:
+                at += 1
+                continue
+            if found and size + place.length > limit:
+                break
+            run = [place]
+            while (
+                at + len(run) < len(looked)
+                and (after := places.get(looked[at + len(run)])) is not None
+                and (after.file_id, after.complete) == (place.file_id, place.complete)
+                and after.offset == run[-1].offset + run[-1].length
+                and size + after.offset + after.length - place.offset <= limit
+            ):
+                run.append(after)
+            for index, data in enumerate(self._read_run(looked[at : at + len(run)], run), at):
+                if data is not None:
+                    found.append((index, data))
+                    size += len(data)
+            at += len(run)
+        return found, at
+
+    def _read_run(self, digests: Sequence[bytes], run: Sequence[Place]) -> list[bytes | memoryview | None]:
+        """Neighbours, each verified; what is not where it should be is looked for elsewhere."""
+        first, last = run[0], run[-1]
+        folder = self.whole if first.complete else self.coming
+        view = memoryview(_read_at(folder / first.file_id, first.offset, last.offset + last.length - first.offset))
+        found: list[bytes | memoryview | None] = []
+        for digest, place in zip(digests, run, strict=True):
+            data = view[place.offset - first.offset :][: place.length]
+            good = len(data) == place.length and blake3(data).digest() == digest
+            found.append(data if good else self.read(digest))
+        return found
+
     def _read_place(self, digest: bytes, place: Place) -> bytes | None:
         folder = self.whole if place.complete else self.coming
         return read_chunk(folder / place.file_id, place.offset, Chunk(digest, place.length))
@@ -150,8 +197,7 @@ class Files:
                 raise NotFound(f"{file_id[:12]} is not being put together any more")
             handle = os.open(self._own(place), os.O_WRONLY | os.O_CLOEXEC)
             try:
-                for _, offset, data in rows:
-                    _write_all(handle, data, offset)
+                _write_rows(handle, rows)
             finally:
                 os.close(handle)
             self._index.add_chunks(file_id, [(chunk.digest, offset, chunk.length) for chunk, offset, _ in rows])
@@ -300,20 +346,47 @@ class Files:
 
 def read_chunk(path: Path, offset: int, chunk: Chunk) -> bytes | None:
     """The chunk's bytes, if they are there and what its digest says. Raises StoreError when nobody can tell."""
+    data = _read_at(path, offset, chunk.length)
+    return data if len(data) == chunk.length and blake3(data).digest() == chunk.digest else None
+
+
+def _read_at(path: Path, offset: int, length: int) -> bytes:
+    """As much as is there. Raises StoreError when nobody can tell."""
     with disk(path):
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return None
+            return b""
         try:
-            data = os.pread(handle, chunk.length, offset)
+            return os.pread(handle, length, offset)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            return None
+            return b""
         finally:
             os.close(handle)
-    return data if len(data) == chunk.length and blake3(data).digest() == chunk.digest else None
+
+
+def _write_rows(handle: int, rows: Sequence[tuple[Chunk, int, bytes | memoryview]]) -> None:
+    """Neighbours at once."""
+    run: list[bytes | memoryview] = []
+    begin = end = 0
+    for _, offset, data in rows:
+        if run and (offset != end or len(run) >= VECTOR_MAX):
+            _write_run(handle, run, begin)
+            run = []
+        if not run:
+            begin = end = offset
+        run.append(data)
+        end += len(data)
+    if run:
+        _write_run(handle, run, begin)
+
+
+def _write_run(handle: int, run: Sequence[bytes | memoryview], offset: int) -> None:
+    count = os.pwritev(handle, run, offset)
+    if count < sum(map(len, run)):
+        _write_all(handle, b"".join(run)[count:], offset + count)
 
 
 def _write_all(handle: int, data: bytes | memoryview, offset: int) -> None:
