@@ -99,6 +99,13 @@ class Files:
                 self._give_up(digest, place)
         return None
 
+    def known(self, chunks: Sequence[Chunk]) -> set[bytes]:
+        """Digests of those that lie somewhere, as far as the index tells."""
+        found: set[bytes] = set()
+        for at in range(0, len(chunks), LOOK_AHEAD):
+            found.update(self._index.first_places([chunk.digest for chunk in chunks[at : at + LOOK_AHEAD]]))
+        return found
+
     def read_some(self, digests: Sequence[bytes], limit: int) -> tuple[list[tuple[int, bytes | memoryview]], int]:
         """(index, verified bytes) of the first ones, up to `limit` bytes but at least one; and how many were looked at.
         What is not here is left out. Neighbours in a file are read at once.

@@ -74,10 +74,11 @@ def fill(filling: Filling, files: Files, on_progress: Callable[[int, int], None]
         marks = files.begin(file) if file.id not in seen else None
         if marks is not None:
             files.check_room(file.size - size_of(files.coming / file.id))
+        known = files.known(file.chunks) if marks is not None else set()
         for spot, chunk in zip(spots, file.chunks, strict=True):
             if file.id in seen:
                 done += chunk.length if spot in here else 0
-            elif marks is None or _take(filling, files, file, chunk, spot[1], marks):
+            elif marks is None or _take(filling, files, file, chunk, spot[1], marks, known):
                 here.add(spot)
                 done += chunk.length
             else:
@@ -93,13 +94,15 @@ def fill(filling: Filling, files: Files, on_progress: Callable[[int, int], None]
     return here, missing
 
 
-def _take(filling: Filling, files: Files, file: ManifestFile, chunk: Chunk, offset: int, marks: set[int]) -> bool:
+def _take(
+    filling: Filling, files: Files, file: ManifestFile, chunk: Chunk, offset: int, marks: set[int], known: set[bytes]
+) -> bool:
     """Whether the chunk is in its unfinished file now: from before, or from another place on this disk."""
     if offset in marks and (
         filling.is_here((file.id, offset)) or files.read_coming(file.id, offset, chunk) is not None
     ):
         return True
-    data = files.read(chunk.digest)
+    data = files.read(chunk.digest) if chunk.digest in known else None
     if data is None or len(data) != chunk.length:
         return False
     files.write(file.id, [(chunk, offset, data)])
