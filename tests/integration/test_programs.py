@@ -146,7 +146,7 @@ async def test_a_cancelled_run_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     await until(lambda: not any(start_ticks(pid) for pid in pids_in(file)), "all are gone")
-    assert open_files() == before
+    assert open_files() <= before, "what earlier tests left may have gone meanwhile"
     assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
@@ -155,7 +155,7 @@ async def test_many_looks_leak_neither_descriptors_nor_zombies() -> None:
     before = open_files()
     seen = await asyncio.gather(*(look(text) for text in ["echo x"] * 10 + ["exit 1", "yes", "sleep 600 & exit 0"] * 5))
     assert [each.good for each in seen] == [True] * 10 + [False, False, True] * 5
-    assert open_files() == before
+    assert open_files() <= before, "what earlier tests left may have gone meanwhile"
     assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
