@@ -130,7 +130,8 @@ def test_writes_on_both_sides_of_a_cut_meet_again(cluster: Cluster) -> None:
         return {one.key: one.cause for one in cluster.replication.ListConflicts(asked, timeout=5).conflicts}
 
     found = until(lambda: len(known := conflicts()) == 2 and known, "the conflicts are listed")
-    assert found == {"limits.json": "CONCURRENT", "own/more": "KEY_TAKEN"}
+    # On a machine that stood still the lease may have moved meanwhile.
+    assert found in ({"limits.json": cause, "own/more": "KEY_TAKEN"} for cause in ("CONCURRENT", "STALE_EPOCH"))
     until(lambda: len({file(agent, "limits.json").read_bytes() for agent in cluster.agents}) == 1, "all agree")
     until(lambda: not get(ap, "limits.json").queued, "nothing waits")
     texts = {get(agent, "limits.json").content for agent in cluster.agents}
