@@ -265,15 +265,14 @@ class ContentStore:
 
     async def read_chunks(self, digests: Sequence[bytes]) -> AsyncIterator[list[tuple[int, bytes | memoryview]]]:
         """(index into `digests`, bytes), about 1 MiB at once; what is not here or damaged is left out."""
-        at = 0
-        while at < len(digests):
-            found, at = await self._run(self._quick, self._read_some, digests, at)
-            if found:
-                yield found
-
-    def _read_some(self, digests: Sequence[bytes], at: int) -> tuple[list[tuple[int, bytes | memoryview]], int]:
-        found, looked = self._files.read_some(digests[at : at + LOOK_AHEAD], READ_BYTES)
-        return [(at + index, data) for index, data in found], at + looked
+        for begin in range(0, len(digests), LOOK_AHEAD):
+            looked = digests[begin : begin + LOOK_AHEAD]
+            places = await self._run(self._quick, self._files.find, looked)
+            at = 0
+            while at < len(looked):
+                found, at = await self._run(self._quick, self._files.read_some, looked, at, places, READ_BYTES)
+                if found:
+                    yield [(begin + index, data) for index, data in found]
 
     # ---- for the model's users
 

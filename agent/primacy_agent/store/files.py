@@ -15,7 +15,7 @@ import os
 import shutil
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ RESERVE_BYTES = 32 << 20
 """So much of the disk stays free: it belongs to others, too."""
 COPY = "copy-"
 MODE, MODE_EXECUTABLE = 0o444, 0o555
-LOOK_AHEAD = 256
+LOOK_AHEAD = 512
 """Chunks whose places are looked up at once."""
 VECTOR_MAX = 512
 """Chunks that are written by one call."""
@@ -106,16 +106,21 @@ class Files:
             found.update(self._index.first_places([chunk.digest for chunk in chunks[at : at + LOOK_AHEAD]]))
         return found
 
-    def read_some(self, digests: Sequence[bytes], limit: int) -> tuple[list[tuple[int, bytes | memoryview]], int]:
-        """(index, verified bytes) of the first ones, up to `limit` bytes but at least one; and how many were looked at.
-        What is not here is left out. Neighbours in a file are read at once.
+    def find(self, digests: Sequence[bytes]) -> dict[bytes, Place]:
+        """Where each lies, of no more than `LOOK_AHEAD`; without those that are nowhere."""
+        return self._index.first_places(digests)
+
+    def read_some(
+        self, digests: Sequence[bytes], at: int, places: Mapping[bytes, Place], limit: int
+    ) -> tuple[list[tuple[int, bytes | memoryview]], int]:
+        """(index, verified bytes) of the first ones from `at` on, up to `limit` bytes but at least one; and how far it
+        looked. `places`: where they lie, as `find` said; what has moved since is looked for again. What is not here is
+        left out. Neighbours in a file are read at once.
         """
-        looked = digests[:LOOK_AHEAD]
-        places = self._index.first_places(looked)
         found: list[tuple[int, bytes | memoryview]] = []
-        size = at = 0
-        while at < len(looked):
-            place = places.get(looked[at])
+        size = 0
+        while at < len(digests):
+            place = places.get(digests[at])
             if place is None:
                 at += 1
                 continue
@@ -123,14 +128,14 @@ class Files:
                 break
             run = [place]
             while (
-                at + len(run) < len(looked)
-                and (after := places.get(looked[at + len(run)])) is not None
+                at + len(run) < len(digests)
+                and (after := places.get(digests[at + len(run)])) is not None
                 and (after.file_id, after.complete) == (place.file_id, place.complete)
                 and after.offset == run[-1].offset + run[-1].length
                 and size + after.offset + after.length - place.offset <= limit
             ):
                 run.append(after)
-            for index, data in enumerate(self._read_run(looked[at : at + len(run)], run), at):
+            for index, data in enumerate(self._read_run(digests[at : at + len(run)], run), at):
                 if data is not None:
                     found.append((index, data))
                     size += len(data)
