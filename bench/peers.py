@@ -25,6 +25,7 @@ from typing import Any
 import grpc
 from primacy.agent.v1 import peer_service_pb2 as pb
 from primacy.agent.v1.peer_service_pb2_grpc import PeerServiceServicer, add_PeerServiceServicer_to_server
+from primacy_agent.allocator import keep_freed_memory
 from primacy_agent.store import ContentStore
 from primacy_agent.transfer import Fetcher, Limiter, PieceServer
 from primacy_agent.transfer.sources import Links
@@ -119,4 +120,5 @@ async def main(folder: str, key: str, uplink: str = "0") -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     asyncio.run(main(*sys.argv[1:]))

@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from primacy_wire.settings import ConfigError
 
+    from primacy_agent.allocator import keep_freed_memory
     from primacy_agent.serve import CannotRun, load_settings, run
 
     try:
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.check:
         print(f"{PROGRAM}: the settings are valid")  # noqa: T201
         return 0
+    keep_freed_memory()
     try:
         run(settings)
     except CannotRun as error:
