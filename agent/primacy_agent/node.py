@@ -77,7 +77,7 @@ class Node:
             self.incarnation,
             self.session,
             self._addresses,
-            lambda: self.holder.memory.heard_epoch,
+            lambda: max(self.holder.memory.heard_epoch, self.active().active_epoch),
             self.session.progress_soon,
             self._tasks,
         )

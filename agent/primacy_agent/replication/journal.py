@@ -12,7 +12,8 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -186,9 +187,11 @@ class Journal:
             try:
                 result = self._insist(work) if again else self._commit(work)
             except sqlite3.Error as error:
-                future.set_exception(OSError(f"{self._path}: {error}"))
+                with suppress(InvalidStateError):  # Whoever asked has given up.
+                    future.set_exception(OSError(f"{self._path}: {error}"))
             else:
-                future.set_result(result)
+                with suppress(InvalidStateError):
+                    future.set_result(result)
 
     def _insist(self, work: Work) -> Any:
         """Until it is written, or the journal is closed."""

@@ -120,3 +120,18 @@ def test_a_damaged_file_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="left as it was"):
         Journal(path)
     assert path.read_bytes() == random.Random(1).randbytes(8192)
+
+
+async def test_who_gives_up_waiting_costs_nobody_else_the_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "replication.db")
+    hold = sqlite3.connect(tmp_path / "replication.db", isolation_level=None)
+    hold.execute("BEGIN IMMEDIATE")  # So that the write is under way when its caller goes.
+    waiting = asyncio.create_task(journal.pin("bert", 1, True))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    hold.execute("COMMIT")
+    hold.close()
+    await asyncio.wait_for(journal.pin("bert", 2, True), 20)
+    assert ("bert", 2) in journal.pins
+    journal.close()
