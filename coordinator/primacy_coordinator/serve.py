@@ -22,6 +22,7 @@ from primacy.v1 import replication_service_pb2_grpc as replication_grpc
 from primacy.v1 import routing_service_pb2_grpc as routing_grpc
 from primacy.v1 import status_service_pb2_grpc as status_grpc
 from primacy_wire import json_log
+from primacy_wire.collector import calm_collector
 from primacy_wire.daemon import FolderError, StateFolder
 from primacy_wire.errors import InvalidRequest
 from primacy_wire.policy_file import policy_from_text
@@ -133,6 +134,7 @@ async def _serve(settings: Settings) -> None:
             http_address = _with_port(config.http.address, bound.getsockname()[1])
             web = WebServer(make_app(coordinator, build, grpc_address), bound)
         await coordinator.start(settings.policy)
+        calm_collector()
         await server.start()
         await health.set_serving(True)
         serving = asyncio.create_task(web.serve()) if web is not None else None

@@ -44,8 +44,8 @@ from primacy_agent.store.verifying import Verification, Verified
 T = TypeVar("T")
 P = ParamSpec("P")
 
-QUICK_THREADS, LONG_THREADS = 4, 2
-"""Chunks are not made to wait for what takes minutes."""
+QUICK_THREADS, LONG_THREADS = max(2, min(os.cpu_count() or 1, 4)), 2
+"""Chunks are not made to wait for what takes minutes. More threads than processors only fight for them."""
 READ_BYTES = 1 << 20
 SHOWN_BYTES = 4 << 20
 FRESH_S = 600.0

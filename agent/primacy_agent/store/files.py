@@ -203,16 +203,28 @@ class Files:
         """(chunk, offset, its verified bytes) of an unfinished file. Raises NotFound when it was dropped meanwhile."""
         place = self.coming / file_id
         with self._lock, disk(place):
-            if self._index.is_file_complete(file_id):
-                return
-            if not place.exists():
-                raise NotFound(f"{file_id[:12]} is not being put together any more")
-            handle = os.open(self._own(place), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                handle = self._open_own(place)
+            except FileNotFoundError:
+                if self._index.is_file_complete(file_id):
+                    return
+                raise NotFound(f"{file_id[:12]} is not being put together any more") from None
             try:
                 _write_rows(handle, rows)
             finally:
                 os.close(handle)
             self._index.add_chunks(file_id, [(chunk.digest, offset, chunk.length) for chunk, offset, _ in rows])
+
+    def _open_own(self, place: Path) -> int:
+        """For writing. Nearly always it is this store's alone, and may be written."""
+        try:
+            handle = os.open(place, os.O_WRONLY | os.O_CLOEXEC)
+        except PermissionError:
+            return os.open(self._own(place), os.O_WRONLY | os.O_CLOEXEC)
+        if os.fstat(handle).st_nlink == 1:
+            return handle
+        os.close(handle)
+        return os.open(self._own(place), os.O_WRONLY | os.O_CLOEXEC)
 
     def _own(self, place: Path) -> Path:
         """The same file, for writing: a release may still have the damaged one by a link, and keeps it as it is."""

@@ -58,9 +58,8 @@ def append(state: State, turn: Turn, command: Append) -> None:
         _answer_conflict(state, turn, command, conflict.id)
         return
     entry = writing.enter(state, turn, draft)
-    durability.answer(
-        state, turn, command, Appended(entry.sequence, entry.version, AppendOutcome.APPENDED), entry.origin
-    )
+    appended = Appended(entry.sequence, entry.version, AppendOutcome.APPENDED)
+    durability.answer(state, turn, command, appended, entry.origin, new=True)
 
 
 def _cause(state: State, draft: Draft, certain: bool) -> str:

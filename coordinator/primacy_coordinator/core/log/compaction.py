@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from primacy_coordinator.core.log import durability
 from primacy_coordinator.core.log.ledger import Ledger
 from primacy_coordinator.core.log_model import LogRecord
@@ -52,6 +54,8 @@ def _floor_wanted(ledger: Ledger) -> int:
     """The lowest floor that leaves few enough entries and bytes above it."""
     by_count = ledger.order[-ENTRIES_KEPT - 1] if len(ledger.order) > ENTRIES_KEPT else 0
     room = BYTES_KEPT
+    if ledger.kept_bytes <= room:
+        return by_count
     for sequence in reversed(ledger.order):
         room -= len(ledger.records[sequence].entry.content)
         if room < 0:
@@ -63,19 +67,25 @@ def _drop_some(ledger: Ledger, turn: Turn) -> None:
     """Below the floor only the newest versions of each key stay."""
     if not ledger.stale:
         return
-    versions = VERSIONS_KEPT if ledger.kept_bytes <= BYTES_KEPT_MAX else 1
-    dropped = 0
-    for sequence in list(ledger.order):
-        if sequence > ledger.floor:
-            ledger.stale = False
-            return
-        entry = ledger.records[sequence].entry
-        kept = ledger.versions.get((entry.kind, entry.key), [])
-        if kept and sequence in kept[-versions:]:
-            continue
+    tight = ledger.kept_bytes > BYTES_KEPT_MAX
+    if tight and not ledger.tight:
+        ledger.grown = dict.fromkeys(ledger.versions)
+    ledger.tight = tight
+    for count, sequence in enumerate(_superseded(ledger, 1 if tight else VERSIONS_KEPT), 1):
         record = ledger.drop(sequence)
         turn.drop(record.kind, record.key)
-        dropped += 1
-        if dropped >= DROPPED_MAX:
+        if count >= DROPPED_MAX:
             return
     ledger.stale = False
+
+
+def _superseded(ledger: Ledger, versions: int) -> Iterator[int]:
+    """What is below the floor and not among the newest versions of its name. The caller drops each at once."""
+    while ledger.heartbeats and ledger.heartbeats[0] <= ledger.floor:
+        yield ledger.heartbeats[0]
+    for name in list(ledger.grown):
+        kept = ledger.versions[name]
+        while len(kept) > versions and kept[0] <= ledger.floor:
+            yield kept[0]
+        if len(kept) <= versions:
+            del ledger.grown[name]

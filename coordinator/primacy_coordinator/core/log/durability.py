@@ -19,10 +19,13 @@ BACK_NS = 5 * SECOND_NS
 """Who was heard within so long is waited for: a link or a coordinator that comes back costs no writer an error."""
 
 
-def answer(state: State, turn: Turn, command: Append, appended: Appended, origin: str) -> None:
-    """Answer an append of an entry that is in the log: now (behind its write), or when another region has it."""
+def answer(state: State, turn: Turn, command: Append, appended: Appended, origin: str, new: bool = False) -> None:
+    """Answer an append of an entry that is in the log: now (behind its write), or when another region has it.
+
+    `new`: it was numbered this very moment, so that nobody can have it.
+    """
     wanted = command.durability if command.durability is not None else state.policy.durability
-    safe = is_elsewhere(state, appended.sequence, origin)
+    safe = not new and is_elsewhere(state, appended.sequence, origin)
     if wanted is Durability.LOCAL or safe:
         result = Appended(appended.sequence, appended.version, appended.outcome, appended.conflict_id, at_risk=not safe)
         turn.reply(command.request, result)

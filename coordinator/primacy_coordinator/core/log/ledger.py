@@ -107,6 +107,12 @@ class Ledger:
     """When sessions were last fed."""
     stale: bool = False
     """There may be something below the floor that can go."""
+    grown: dict[Name, None] = field(default_factory=dict)
+    """Names that got versions since the older ones were last looked at."""
+    tight: bool = False
+    """There was no room for older versions when they were last looked at."""
+    heartbeats: list[int] = field(default_factory=list)
+    """Sequences of those that are kept."""
     feed_due_ns: int | None = None
     """When sessions get what became durable since they were last fed; None: nothing has."""
     _times: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
@@ -130,6 +136,7 @@ class Ledger:
         self.records[entry.sequence] = record
         self.order.append(entry.sequence)
         if entry.kind is EntryKind.HEARTBEAT:
+            self.heartbeats.append(entry.sequence)
             return
         self.ids[entry.id] = entry.sequence
         self.kept_bytes += len(entry.content)
@@ -142,6 +149,7 @@ class Ledger:
             self.newest_model = max(self.newest_model, entry.sequence)
             self.model_names.add(entry.key)
         self.versions.setdefault(name, []).append(entry.sequence)
+        self.grown[name] = None
 
     def _note_folders(self, key: str, change: int) -> None:
         if change:
@@ -164,6 +172,7 @@ class Ledger:
         if last is None or last.entry.kind is not EntryKind.HEARTBEAT:
             return None
         self.order.pop()
+        self.heartbeats.pop()
         return self.records.pop(last.entry.sequence)
 
     def drop(self, sequence: int) -> EntryRecord:
@@ -172,7 +181,9 @@ class Ledger:
         entry = record.entry
         at = bisect_left(self.order, sequence)
         del self.order[at]
-        if entry.kind is not EntryKind.HEARTBEAT:
+        if entry.kind is EntryKind.HEARTBEAT:
+            self.heartbeats.remove(sequence)
+        else:
             self.ids.pop(entry.id, None)
             self.kept_bytes -= len(entry.content)
             self.versions[entry.kind, entry.key].remove(sequence)
@@ -243,13 +254,7 @@ class Ledger:
     def count_beyond(self, sequence: int) -> int:
         """How many entries are kept above a number, heartbeats left out."""
         found = len(self.order) - bisect_right(self.order, sequence)
-        return found - sum(1 for _ in self._heartbeats_beyond(sequence))
-
-    def _heartbeats_beyond(self, sequence: int) -> Iterator[int]:
-        # Between two others there is at most one, and idle logs end with one: few are looked at but for busy logs.
-        for at in range(bisect_right(self.order, sequence), len(self.order)):
-            if self.records[self.order[at]].entry.kind is EntryKind.HEARTBEAT:
-                yield self.order[at]
+        return found - (len(self.heartbeats) - bisect_right(self.heartbeats, sequence))
 
     def bytes_beyond(self, sequence: int) -> int:
         """Bytes of all entries above a number."""

@@ -201,3 +201,38 @@ def test_whatever_gets_lost_everybody_ends_with_the_log(draw: random.Random, ste
     assert lab.group is not None
     sequences = [entry.sequence for entry in sorted(lab.replicas["ap/a1"].log.values(), key=lambda e: e.sequence)]
     assert sequences == sorted(set(sequences)), "I3: in order, once"
+
+
+@pytest.mark.parametrize("room", [1 << 30, 2_000])
+def test_below_the_floor_exactly_the_newest_versions_of_each_name_stay(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """`room` for old versions: plenty, or none, so that only the current ones stay."""
+    for name, value in (("ENTRIES_KEPT", 50), ("SLACK", 10), ("VERSIONS_KEPT", 3), ("BYTES_KEPT_MAX", room)):
+        monkeypatch.setattr(compaction, name, value)
+    lab, draw = settled(), random.Random(7)
+    for number in range(300):
+        lab.append(
+            lab.draft(f"k{min(int(draw.expovariate(0.3)), 40)}", b"v: %d\n" % number + b"#" * 90), Durability.LOCAL
+        )
+        lab.run(draw.choice((0.0, 0.1, 1.5)))
+        if number == 150:
+            lab.stop()
+            lab.start()
+    lab.run(5)
+    assert lab.group is not None
+    log = lab.group._state.log
+    entries = [log.records[sequence].entry for sequence in log.order]
+    assert log.heartbeats == [entry.sequence for entry in entries if entry.kind is EntryKind.HEARTBEAT]
+    assert log.floor > 200 and log.kept_bytes == sum(len(entry.content) for entry in entries)
+    newest: dict[str, list[int]] = {}
+    for entry in entries:
+        if entry.kind is EntryKind.CONFIG:
+            newest.setdefault(entry.key, []).append(entry.sequence)
+    kept = 1 if log.tight else 3
+    assert log.tight == (room == 2_000)
+    for entry in entries:
+        if entry.sequence <= log.floor:
+            assert entry.sequence in newest[entry.key][-kept:]
+    assert {key for (_, key) in log.current} - {""} == newest.keys()
+    assert same(lab)
