@@ -20,11 +20,13 @@ TOGETHER = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Each test is given to whoever is free next, but those that must be together."""
+    """Each test is given to whoever is free next, but those that must be together, and those that share servers."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
+            module = nodeid.partition("::")[0]
+            alone = module if module.startswith("tests/integration/") else nodeid
+            return next((start for start in TOGETHER if nodeid.startswith(start)), alone)
 
     return Together(config, log)

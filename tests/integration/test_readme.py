@@ -78,8 +78,7 @@ READS = (
     "primacy.v1.GroupService/GetGroup", "primacy.v1.GroupService/ListGroups", "primacy.v1.RegionService/ListRegions",
     "primacy.v1.ElectionService/ListFailovers", "primacy.v1.ElectionService/ExplainElection",
     "primacy.v1.RoutingService/GetWeights", "primacy.v1.RoutingService/Route",
-    "primacy.v1.RoutingService/GetRoutingStats", "primacy.v1.PolicyService/GetPolicy",
-    "primacy.v1.StatusService/GetStatus", "primacy.v1.StatusService/ListEvents",
+    "primacy.v1.PolicyService/GetPolicy", "primacy.v1.StatusService/GetStatus", "primacy.v1.StatusService/ListEvents",
     "primacy.v1.StatusService/ListOverrides",
 )  # fmt: skip
 WATCHES = (
@@ -91,6 +90,11 @@ WATCHES = (
 @pytest.mark.parametrize("method", READS)
 def test_a_read_answers_with_an_empty_request(cluster: Cluster, method: str) -> None:
     assert json.loads(run(cluster, f"grpcurl -plaintext 127.0.0.1:7400 {method}"))
+
+
+def test_what_was_routed_is_counted(cluster: Cluster) -> None:
+    run(cluster, "grpcurl -plaintext 127.0.0.1:7400 primacy.v1.RoutingService/Route")
+    assert json.loads(run(cluster, "grpcurl -plaintext 127.0.0.1:7400 primacy.v1.RoutingService/GetRoutingStats"))
 
 
 @pytest.mark.parametrize("method", WATCHES)

@@ -202,7 +202,7 @@ class Life:
         return self
 
     async def report(self) -> Answer:
-        """Reports, and returns the answer, which must be there at once."""
+        """Reports, and returns the answer: written at once, but behind what is being written just then."""
         self.number += 1
         report = Report(
             incarnation=self.incarnation,
@@ -220,10 +220,14 @@ class Life:
         )
         self.runner.hear(self.session, report)
         await self.session.end_inline()
-        answer = next(m for m in reversed(self.stream.written) if isinstance(m, Answer))
-        assert answer.report == self.number
+        async with asyncio.timeout(5):
+            while (answer := self._newest_answer()) is None or answer.report != self.number:
+                await asyncio.sleep(0.01)
         self.answered, self.lineage = self.number, answer.lineage
         return answer
+
+    def _newest_answer(self) -> Answer | None:
+        return next((m for m in reversed(self.stream.written) if isinstance(m, Answer)), None)
 
     async def until(self, kind: type[ToAgent], seconds: float = 5.0) -> None:
         """Waits until a message of that kind was written."""
