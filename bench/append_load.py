@@ -1,6 +1,6 @@
 """So many callers in one process, each appending one document after the other over gRPC.
 
-usage: python -m bench.append_load ADDRESS CALLERS EPOCH local|regions
+usage: python -m bench.append_load ADDRESS CALLERS EPOCH local|regions REGION
 
 Says `ready` when every caller has had an answer, then obeys one order a line: `run SECONDS`, which prints a line of
 JSON with how many appends were acknowledged in that time and how long each took. Ends with its standard input.
@@ -20,22 +20,20 @@ from primacy.v1 import replication_pb2
 from primacy.v1 import replication_service_pb2 as pb
 from primacy_wire.channel import make_channel
 
-from bench.servers import REGION
-
 METHOD = "/primacy.v1.ReplicationService/Append"
 CONTENT = b'{"limit": 100, "names": ["resnet", "bert"], "weights": {"eu": 0.5, "us": 0.25, "ap": 0.25}}'
 KEYS = 1_000
 """Documents that are written in turn, each by one caller alone."""
 
 
-def make_request(epoch: int, durability: replication_pb2.Durability.ValueType) -> pb.AppendRequest:
+def make_request(epoch: int, durability: replication_pb2.Durability.ValueType, region: str) -> pb.AppendRequest:
     entry = replication_pb2.Entry(
         kind=replication_pb2.ENTRY_KIND_CONFIG,
         digest=blake3(CONTENT).hexdigest(),
         time=replication_pb2.HybridTime(wall_ns=time.time_ns()),
         epoch=epoch,
-        origin=REGION,
-        agent=f"{REGION}/a0",
+        origin=region,
+        agent=f"{region}/a0",
         content=CONTENT,
         format="json",
     )
@@ -75,11 +73,11 @@ class Caller:
             times.append(now - began)
 
 
-async def main(address: str, count: int, epoch: int, durability: str) -> None:
+async def main(address: str, count: int, epoch: int, durability: str, region: str) -> None:
     orders = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    request = make_request(epoch, replication_pb2.Durability.Value(f"DURABILITY_{durability.upper()}"))
+    request = make_request(epoch, replication_pb2.Durability.Value(f"DURABILITY_{durability.upper()}"), region)
     async with make_channel(address) as channel:
         call = channel.unary_unary(
             METHOD,
@@ -107,4 +105,4 @@ async def main(address: str, count: int, epoch: int, durability: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))

@@ -17,8 +17,9 @@ from primacy_wire.channel import make_sync_channel
 
 from bench.append_load import CONTENT
 from bench.bare_log import BareLog
+from bench.clusters import cluster
 from bench.rows import Row
-from bench.servers import READY_S, agents, coordinator, free_port, process
+from bench.servers import READY_S, REGION, agents, coordinator, free_port, process
 
 CALLERS = (1, 16, 64, 256)
 AT = 64
@@ -38,9 +39,11 @@ class Found:
     """Seconds."""
 
 
-def load(address: str, callers: int, epoch: int, seconds: float = WINDOW_S) -> Found:
+def load(
+    address: str, callers: int, epoch: int, seconds: float = WINDOW_S, durability: str = "local", region: str = REGION
+) -> Found:
     """So many callers in a process of their own, for so long, after a moment to warm up."""
-    with process("bench.append_load", address, str(callers), str(epoch), "local") as child:
+    with process("bench.append_load", address, str(callers), str(epoch), durability, region) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdout.readline()
@@ -72,6 +75,16 @@ def log() -> Iterator[tuple[str, int]]:
                 raise RuntimeError("no region became active")
             time.sleep(0.05)
         yield server.address, active.epoch
+
+
+def whole_group(callers: int, seconds: float) -> dict[str, Found]:
+    """By durability, what real agents in three regions make of it: each takes every document in, and says so."""
+    with cluster() as group, make_sync_channel(group.coordinator) as channel:
+        active = ElectionServiceStub(channel).GetActiveRegion(GetActiveRegionRequest(), timeout=5)
+        return {
+            durability: load(group.coordinator, callers, active.epoch, seconds, durability, active.region)
+            for durability in ("local", "regions")
+        }
 
 
 def sqlite_rate(callers: int, seconds: float = WINDOW_S) -> float:
@@ -119,4 +132,12 @@ def run(callers: tuple[int, ...] = CALLERS, seconds: float = WINDOW_S) -> list[R
         Row(f"appends: the most, {most} callers", ours[most].rate, "per second", budget=RATE_BUDGET, at_least=True),
         Row(f"appends: {AT} callers, SQLite alone", sqlite_rate(AT, seconds), "per second"),
     ]
-    return rows
+    group = whole_group(AT, seconds)
+    local, regions = group["local"], group["regions"]
+    name = f"appends: {AT} callers, three real regions, REGIONS"
+    return [
+        *rows,
+        Row(name, regions.rate, "per second", "the same, LOCAL", local.rate),
+        Row(f"{name}, p50", regions.p50 * 1e3, "ms", "the same, LOCAL", local.p50 * 1e3),
+        Row(f"{name}, p99", regions.p99 * 1e3, "ms", "the same, LOCAL", local.p99 * 1e3),
+    ]
