@@ -54,6 +54,18 @@ def test_the_file_names_every_process_with_a_command_that_stands_alone(up: Up) -
         assert Path(entry["log"]).is_file()
 
 
+def test_the_file_names_the_folders_where_models_and_documents_appear(up: Up) -> None:
+    agents = [agent for region in up.cluster["regions"] for agent in region["agents"]]
+    for what in ("models", "configs"):
+        folders = {agent[what] for agent in agents}
+        assert len(folders) == len(agents) and all(Path(folder).is_dir() for folder in folders)
+    done = up.primacy("config", "set", "limits", "a: 1", "--agent", agents[0]["grpc"])
+    assert done.returncode == 0, done.stderr
+    until(
+        lambda: all(Path(agent["configs"], "limits").is_file() for agent in agents), "the document is in every folder"
+    )
+
+
 def test_each_process_is_in_a_session_of_its_own(up: Up) -> None:
     sessions = {os.getsid(entry["pid"]) for entry in up.entries()}
     assert len(sessions) == len(up.entries())

@@ -32,13 +32,17 @@ def write(folder: Path, plan: ClusterPlan, pids: Mapping[str, int]) -> Path:
             "log": str(process.log),
         }
 
+    def agent(process: ProcessPlan) -> dict[str, Any]:
+        folders = {what: str(process.state_dir / what) for what in ("models", "configs")}
+        return entry(process) | folders
+
     content = {
         "coordinators": [entry(plan.coordinator)],
         "regions": [
             {
                 "name": each.place.name,
-                "agents": [entry(agent) for agent in each.agents],
-                "services": [entry(service) for service in each.services],
+                "agents": [agent(process) for process in each.agents],
+                "services": [entry(process) for process in each.services],
             }
             for each in plan.regions
         ],
