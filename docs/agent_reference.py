@@ -18,12 +18,17 @@ from typing import Any
 
 import msgspec
 from primacy_agent.config import AgentConfig, ListenConfig, LogConfig, ReplicationConfig, TlsConfig
+from primacy_agent.dataplane.config import DataplaneConfig, HaproxyConfig, WeightsFileConfig, XdsConfig
 from primacy_agent.hook_config import HooksConfig
 from primacy_wire.durations import Duration
 
 PAGE = pathlib.Path(__file__).parent / "agent.md"
 SECTIONS: dict[type[msgspec.Struct], str] = {
     ReplicationConfig: "replication",
+    DataplaneConfig: "dataplane",
+    XdsConfig: "dataplane.xds",
+    HaproxyConfig: "dataplane.haproxy",
+    WeightsFileConfig: "dataplane.file",
     HooksConfig: "hooks",
     TlsConfig: "tls",
     LogConfig: "log",
@@ -123,7 +128,7 @@ def _type(given: Any) -> tuple[str, str]:
         (given,) = (one for one in typing.get_args(given) if one is not types.NoneType)
         return _type(given)
     if given in SECTIONS:
-        return f"[{SECTIONS[given]}](#{SECTIONS[given]})", ""
+        return f"[{SECTIONS[given]}](#{SECTIONS[given].replace('.', '')})", ""
     if given is ListenConfig:
         return "`{address: HOST:PORT}`", ""
     if typing.get_origin(given) is list:

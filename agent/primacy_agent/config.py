@@ -19,6 +19,7 @@ from primacy_wire.yaml_text import Document, Path, dotted, parse
 
 from primacy_agent.core.mapping import KNOWN, Missing
 from primacy_agent.core.selectors import SelectorError, parse_selector
+from primacy_agent.dataplane.config import DataplaneConfig, dataplane_problems
 from primacy_agent.hook_config import HooksConfig
 from primacy_agent.probe_config import (
     AnyProbe,
@@ -171,6 +172,8 @@ class AgentConfig(_Settings, frozen=True):
     """[Programs](hooks.md) that make the service what the lease says."""
     replication: ReplicationConfig = ReplicationConfig()
     """Where [models](models.md) and [documents](configs.md) go."""
+    dataplane: DataplaneConfig = DataplaneConfig()
+    """How the weights reach [proxies and clients](dataplane.md)."""
 
     @property
     def all_probes(self) -> list[AnyProbe]:
@@ -206,7 +209,14 @@ class AgentConfig(_Settings, frozen=True):
 def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> AgentConfig:
     """The settings, checked together. Raises `ConfigError` with every problem found."""
     config = load(AgentConfig, path, ENV_PREFIX, environ, flags)
-    problems = [*_names(config), *_places(config), *_addresses(config), *_probes(config), *config.hooks.faults()]
+    problems = [
+        *_names(config),
+        *_places(config),
+        *_addresses(config),
+        *_probes(config),
+        *config.hooks.faults(),
+        *dataplane_problems(config.dataplane, config.insecure),
+    ]
     if problems:
         document = parse(pathlib.Path(path).read_text(encoding="utf-8"), path) if path else None
         raise ConfigError([_line(document, environ, flags, *problem) for problem in problems])

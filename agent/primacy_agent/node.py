@@ -14,16 +14,19 @@ from primacy.v1 import agent_pb2
 from primacy_wire.clock import read_now
 from primacy_wire.instant import Now
 from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot, Progress, RetryParked, TransferPlan
-from primacy_wire.messages import Lag, Load, Report, ServiceState, agent_key
+from primacy_wire.messages import Lag, Load, Notice, Report, ServiceState, agent_key
 
 from primacy_agent.config import AgentConfig
 from primacy_agent.core.effects import KillHook, RunHook
 from primacy_agent.core.lease import LeaseHolder
 from primacy_agent.core.routes import RouteCounter
 from primacy_agent.core.shunning import Row, dead_regions, nearest_first, without
+from primacy_agent.core.traffic import Traffic
 from primacy_agent.core.views import ActiveView
+from primacy_agent.dataplane.making import make_outputs
 from primacy_agent.hook_config import program_problem
 from primacy_agent.hooks import HookRunner
+from primacy_agent.notices import Notices
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.running import Probes
 from primacy_agent.replication.parts import Replication
@@ -52,6 +55,8 @@ class Node:
             config.region, config.name, self.incarnation, state.memory, config.hooks.settings(config.group)
         )
         self.routes = RouteCounter()
+        self.notices = Notices(self.incarnation)
+        self.outputs = make_outputs(config.dataplane, config.group, config.region, self.notices.tell)
         self._state = state
         self._tasks = Tasks()
         self._changed = asyncio.Event()
@@ -85,7 +90,9 @@ class Node:
 
     # ---- life
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """Raises `ListenError`."""
+        await self.outputs.start()
         self._hooks.end_leftover()
         self._show()
         self.probes.start()
@@ -100,6 +107,7 @@ class Node:
             await self.session.release("the agent was stopped with releaseOnStop", limit_s)
         self.session.stop()
         await self._tasks.stop()
+        await self.outputs.close()
         self.probes.close()
         await self.replication.close()
 
@@ -155,13 +163,22 @@ class Node:
     def build_metrics(self, now: Now) -> MetricsSnapshot | None:
         return self.replication.metrics.due(now)
 
+    def take_notices(self) -> list[Notice]:
+        return self.notices.take()
+
     def _addresses(self) -> dict[str, str]:
         """Where the other agents of the group are."""
         directory = self.holder.directory
         return {peer.agent: peer.address for peer in directory.peers} if directory is not None else {}
 
     def rows_changed(self) -> None:
+        self._traffic_changed()
         self._notify()
+
+    def _traffic_changed(self) -> None:
+        traffic = self.traffic()
+        if traffic is not None:
+            self.outputs.apply(traffic)
 
     def directory_changed(self) -> None:
         if self.holder.directory is not None:
@@ -203,6 +220,29 @@ class Node:
         shifted = without(row, dead, nearest_first(sights, own))
         return shifted, tuple(
             region for (region, share), (_, now) in zip(row, shifted, strict=True) if share > 0 and not now
+        )
+
+    def traffic(self) -> Traffic | None:
+        """What data planes are told; None before the first weights came."""
+        rows = self.holder.rows
+        if rows is None:
+            return None
+        read, shunned = self.read_row()
+        return Traffic(
+            group=self.config.group,
+            region=self.config.region,
+            version=rows.version,
+            strategy=rows.strategy,
+            read=read,
+            write=rows.write,
+            endpoints=rows.endpoints,
+            fallback=tuple(region for region in rows.fallback if region not in shunned),
+            drained=rows.drained,
+            shunned=shunned,
+            active_region=rows.active_region,
+            active_epoch=rows.active_epoch,
+            panic_threshold=rows.panic_threshold,
+            overprovisioning=rows.overprovisioning,
         )
 
     def detail(self) -> agent_pb2.ReportDetail:

@@ -71,7 +71,7 @@ async def _serve(config: AgentConfig, state: AgentState) -> None:
         await http.listen(config.http.address)
     await server.start()
     await health.set_serving(True)
-    node.start()
+    await node.start()
     logger.info("started", extra={"agent": node.key, "grpc": config.grpc.address, "http": config.http.address})
     ending = asyncio.create_task(stop.wait())
     failing = asyncio.create_task(node.failed())

@@ -29,7 +29,7 @@ from primacy_wire.clock import read_now
 from primacy_wire.errors import InvalidRequest
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
 from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot, Progress, RetryParked, TransferPlan
-from primacy_wire.messages import Answer, FromAgent, Report
+from primacy_wire.messages import Answer, FromAgent, Notice, Report
 from primacy_wire.session_codec import from_agent_to_proto, to_agent_from_proto
 
 from primacy_agent.config import AgentConfig
@@ -103,6 +103,8 @@ class Host(Protocol):
     def is_behind(self) -> bool: ...
 
     def build_metrics(self, now: Now) -> MetricsSnapshot | None: ...
+
+    def take_notices(self) -> list[Notice]: ...
 
 
 class Session:
@@ -324,6 +326,8 @@ class Session:
             self._soon.clear()
             while self._outgoing:
                 await call.write(from_agent_to_proto(self._outgoing.popleft()))
+            for notice in self._host.take_notices():
+                await call.write(from_agent_to_proto(notice))
             interval_ns = self.holder.report_interval_ns
             now = read_now()
             if now.mono_ns - self._reported_ns >= interval_ns:

@@ -141,7 +141,7 @@ async def coordinating(desk: Desk, address: str) -> AsyncIterator[Desk]:
 async def agent(folder: Path, *coordinators: str, **config: Any) -> AsyncIterator[Node]:
     state = AgentState(folder, "default", "us", "one")
     node = Node(AgentConfig(region="us", name="one", coordinators=list(coordinators), **config), state)
-    node.start()
+    await node.start()
     failing = asyncio.create_task(node.failed())
     try:
         yield node

@@ -136,7 +136,7 @@ async def test_what_probes_measure_is_in_the_next_report_as_the_coordinator_read
         config = load_config(str(settings(tmp_path, http, free_port())), {}, {})
         state = AgentState(config.state_dir, config.group, config.region, config.name)
         node = Node(config, state)
-        node.start()
+        await node.start()
         try:
             await until(lambda: "own" in series_in(node.detail()) and node.load.in_flight == 3, "measured")
             report = from_agent_from_proto(from_agent_to_proto(node.build_report(read_now())))

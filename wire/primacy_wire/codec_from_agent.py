@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from primacy.v1 import agent_service_pb2
 
 from primacy_wire.codec_log import metrics_from_proto, metrics_to_proto, progress_from_proto, progress_to_proto
@@ -21,6 +23,7 @@ from primacy_wire.messages import (
     Frozen,
     Hello,
     HookRan,
+    Notice,
     Refuse,
     RegionSpec,
     Released,
@@ -34,6 +37,8 @@ _Request = agent_service_pb2.SessionRequest
 HOOKS = frozenset({"on_promote", "on_demote"})
 OUTCOMES = frozenset({"succeeded", "failed", "timed out", "not started"})
 HOOK_OUTPUT_LENGTH_MAX = 8_192
+NOTICE_LENGTH_MAX = 2_000
+NOTICE_NAME = re.compile(r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def from_agent_to_proto(message: FromAgent) -> agent_service_pb2.SessionRequest:
@@ -52,6 +57,11 @@ def from_agent_to_proto(message: FromAgent) -> agent_service_pb2.SessionRequest:
             return _Request(accept=accept)
         case HookRan():
             return _Request(hook_ran=_hook_ran_to_proto(message))
+        case Notice(incarnation, name, text, warning, age_ns):
+            notice = agent_service_pb2.Notice(
+                incarnation=incarnation, name=name, text=text, warning=warning, age_ns=age_ns
+            )
+            return _Request(notice=notice)
         case Refuse(incarnation, epoch, reason):
             refuse = agent_service_pb2.Refuse(incarnation=incarnation, epoch=epoch, reason=reason)
             return _Request(refuse=refuse)
@@ -138,6 +148,8 @@ def from_agent_from_proto(request: agent_service_pb2.SessionRequest) -> FromAgen
             return Frozen(frozen.incarnation, frozen.epoch, frozen.freeze_id, frozen.position)
         case "hook_ran":
             return _hook_ran_from_proto(request.hook_ran)
+        case "notice":
+            return _notice_from_proto(request.notice)
         case _:
             raise InvalidRequest(BadField("message", "must be set: is the agent newer than this coordinator?"))
 
@@ -162,6 +174,17 @@ def _hook_ran_from_proto(proto: agent_service_pb2.HookRan) -> HookRan:
         proto.output[-HOOK_OUTPUT_LENGTH_MAX:],
         proto.length_ns,
     )
+
+
+def _notice_from_proto(proto: agent_service_pb2.Notice) -> Notice:
+    checks = Checks("notice")
+    checks.text("incarnation", proto.incarnation, required=True)
+    checks.count("ageNs", proto.age_ns)
+    if not NOTICE_NAME.fullmatch(proto.name):
+        checks.refuse("name", "must be lower-case words joined by `-`, at most 64 characters")
+    checks.finish()
+    # A longer text is cut, not refused: the journal is better off with a part of it.
+    return Notice(proto.incarnation, proto.name, proto.text[:NOTICE_LENGTH_MAX], proto.warning, proto.age_ns)
 
 
 def _check_word(kind: str, incarnation: str, epoch: int, text: str = "", position: int = 0) -> None:

@@ -74,6 +74,7 @@ def report_to_proto(report: Report) -> agent_service_pb2.Report:
         lag_entries=lag.entries if lag.entries >= 0 else None,
         lag_bytes=lag.bytes if lag.bytes >= 0 else None,
         wall_ns=report.wall_ns,
+        shunned=report.shunned,
     )
 
 
@@ -125,6 +126,7 @@ def report_from_proto(proto: agent_service_pb2.Report) -> Report:
         tuple([_route_count_from_proto(count) for count in proto.routed]),
         _lag_from_proto(proto),
         proto.wall_ns,
+        tuple(proto.shunned) if proto.shunned else (),
         proto.detail if proto.HasField("detail") else None,
     )
     if not _is_sound(report):

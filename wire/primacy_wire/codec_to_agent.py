@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
-from primacy.v1 import agent_service_pb2, routing_pb2
+from primacy.v1 import agent_service_pb2, region_pb2, routing_pb2
 
 from primacy_wire.codec_log import (
     entries_from_proto,
@@ -136,6 +136,15 @@ def _weights_to_proto(weights: WeightsUpdate) -> agent_service_pb2.WeightsUpdate
         active_region=weights.active_region,
         active_epoch=weights.active_epoch,
         endpoints=dict(weights.endpoints),
+        locations={
+            name: region_pb2.Location(latitude=latitude, longitude=longitude)
+            for name, (latitude, longitude) in weights.locations
+        },
+        fallback=weights.fallback,
+        drained=weights.drained,
+        panic_threshold=weights.panic_threshold,
+        overprovisioning=weights.overprovisioning,
+        local_shift_max=weights.local_shift_max,
     )
 
 
@@ -261,12 +270,24 @@ def _weights_from_proto(proto: agent_service_pb2.WeightsUpdate) -> WeightsUpdate
         proto.active_region,
         proto.active_epoch,
         _sorted(proto.endpoints),
+        tuple(sorted((name, (place.latitude, place.longitude)) for name, place in proto.locations.items())),
+        tuple(proto.fallback),
+        tuple(sorted(proto.drained)),
+        proto.panic_threshold,
+        proto.overprovisioning or 1.0,  # A coordinator that does not say means none.
+        proto.local_shift_max if proto.HasField("local_shift_max") else 1.0,
     )
     checks = Checks("weights")
     checks.count("version", weights.version)
     checks.shares("read", weights.read)
     checks.shares("write", weights.write)
     checks.count("activeEpoch", weights.active_epoch)
+    for name, (latitude, longitude) in weights.locations:
+        checks.number(f"locations.{name}.latitude", latitude, -90, 90)
+        checks.number(f"locations.{name}.longitude", longitude, -180, 180)
+    checks.number("panicThreshold", weights.panic_threshold, most=1.0)
+    checks.number("overprovisioning", weights.overprovisioning, 1.0)
+    checks.number("localShiftMax", weights.local_shift_max, most=1.0)
     checks.finish()
     return weights
 

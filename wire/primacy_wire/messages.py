@@ -196,6 +196,8 @@ class Report:
     lag: Lag = Lag()
     wall_ns: int = 0
     """The agent's wall clock when it sent this; 0: not told. For people and doctors, never for a lease."""
+    shunned: tuple[str, ...] = ()
+    """Regions whose reads this agent moves elsewhere by itself now (I6). Sorted."""
     detail: Any = field(default=None, compare=False)
     """Probe results and series for readers, carried along unread: the core never looks inside."""
 
@@ -265,7 +267,33 @@ class HookRan:
     length_ns: int
 
 
-FromAgent = Hello | Report | Accept | Refuse | Released | ReleaseRefused | Frozen | HookRan | Progress | MetricsSnapshot
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that happened at this agent and belongs into the journal."""
+
+    incarnation: str
+    name: str
+    """Of the event: lower-case words joined by `-`."""
+    text: str
+    warning: bool = False
+    """Somebody should look."""
+    age_ns: int = 0
+    """How long ago it happened: it may have waited for a coordinator."""
+
+
+FromAgent = (
+    Hello
+    | Report
+    | Accept
+    | Refuse
+    | Released
+    | ReleaseRefused
+    | Frozen
+    | HookRan
+    | Notice
+    | Progress
+    | MetricsSnapshot
+)
 
 
 # ---- from the coordinator to an agent
@@ -361,6 +389,16 @@ class WeightsUpdate:
     active_epoch: int
     endpoints: tuple[tuple[str, str], ...]
     """(region, endpoint) of every registered region, sorted by name."""
+    locations: tuple[tuple[str, tuple[float, float]], ...] = ()
+    """(region, (latitude, longitude) in degrees) of those that have one, sorted by name."""
+    fallback: tuple[str, ...] = ()
+    """Regions with no share that may have reads when those with one cannot serve, the best first."""
+    drained: tuple[str, ...] = ()
+    """Regions that are drained or being drained, sorted."""
+    panic_threshold: float = 0.5
+    overprovisioning: float = 1.0
+    local_shift_max: float = 1.0
+    """The most of the row's reads that an agent moves by itself (I6)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from primacy_wire.instant import MILLISECOND_NS, Now
 from primacy_wire.log_messages import EntryKind, MetricsSnapshot, Progress
-from primacy_wire.messages import Accept, Frozen, HookRan, Refuse, Released, ReleaseRefused, Report
+from primacy_wire.messages import Accept, Frozen, HookRan, Notice, Refuse, Released, ReleaseRefused, Report
 
 from primacy_coordinator.core import (
     authority,
@@ -28,6 +28,7 @@ from primacy_coordinator.core import (
     draining,
     lineage,
     moves,
+    notices,
     observation,
     overrides,
     readings,
@@ -146,6 +147,8 @@ class Group:
                 moves.on_frozen(state, turn, session, message)
             case HookRan():
                 steps.on_hook(state, turn, session, message)
+            case Notice():
+                notices.on_notice(turn, session, message)
             case ReleaseRefused():
                 pass  # Its freeze ended before the order came: what it holds is waited out.
             case _:

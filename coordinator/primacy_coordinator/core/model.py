@@ -46,6 +46,7 @@ class RoutingStrategy(IntEnum):
     HEALTH = 4
     LATENCY = 5
     GEOGRAPHIC = 6
+    OPTIMAL = 7
 
 
 class Registration(IntEnum):
@@ -151,6 +152,8 @@ class Policy:
     retry_wait_max_ns: int = 30 * SECOND_NS
     stall_after_ns: int = 10 * SECOND_NS
     """An active region that writes nothing for so long, not even a heartbeat, has a stalled log."""
+    local_shift_max: float = 1.0
+    """The most of its region's reads that an agent moves by itself, away from regions that it sees to be dead (I6)."""
 
 
 def margin_up(length_ns: int, drift_ppm: int) -> int:

@@ -91,6 +91,7 @@ def _check_damping(need: Callable[[bool, str, str], None], policy: Policy) -> No
     need(0 < policy.weight_slew <= 1, "weightSlew", "must be above 0, and at most 1")
     need(0 <= policy.weight_hysteresis <= 0.5, "weightHysteresis", "must be from 0 to 0.5")
     need(1 <= policy.overprovisioning <= 100, "overprovisioning", "must be from 1 to 100")
+    need(0 <= policy.local_shift_max <= 1, "localShiftMax", "must be from 0 to 1")
     need(
         policy.failback is not Failback.AUTO or policy.failback_after_ns >= policy.hold_down_ns,
         "failbackAfter",

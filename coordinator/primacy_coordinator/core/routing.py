@@ -170,7 +170,7 @@ def _read(
             shares = {region.name: counts[region.name] * region.weight for region in usable}
         case RoutingStrategy.ROUND_ROBIN | RoutingStrategy.HEALTH:
             shares = counts
-        case RoutingStrategy.LATENCY:
+        case RoutingStrategy.LATENCY | RoutingStrategy.OPTIMAL:
             measured = {(client, target): rtt_ns for client, target, rtt_ns in given.rtts if rtt_ns >= 0}
             return tuple((r.name, _row(names, _by_latency(r, usable, counts, measured), counts)) for r in regions)
         case RoutingStrategy.GEOGRAPHIC:

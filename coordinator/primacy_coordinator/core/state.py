@@ -224,6 +224,9 @@ class Weights:
     active_region: str
     active_epoch: int
     endpoints: tuple[tuple[str, str], ...] = ()
+    locations: tuple[tuple[str, tuple[float, float]], ...] = ()
+    limits: tuple[float, float, float] = (0.5, 1.0, 1.0)
+    """(panic threshold, overprovisioning, local shift) as agents were told them."""
     given: WeightsInput | None = None
     """What they were computed from."""
     causes: ClientCauses | None = None

@@ -6,6 +6,7 @@ from primacy_wire.messages import WeightsUpdate
 
 from primacy_coordinator.core import authority, draining, observation, ranking, recovery
 from primacy_coordinator.core.effects import Severity, Topic
+from primacy_coordinator.core.fallback import fallback_of
 from primacy_coordinator.core.model import OverrideKind, RoutingStrategy
 from primacy_coordinator.core.routing import (
     RegionInput,
@@ -105,11 +106,15 @@ def refresh(state: State, turn: Turn) -> None:
     _tell_of_pins(state, turn, given)
     active, epoch = active_now(state, now_ns)
     endpoints = tuple((name, region.record.endpoint) for name, region in sorted(state.regions.items()))
+    places = tuple((region.name, region.location) for region in given.regions if region.location is not None)
+    policy = state.policy
+    limits = (policy.panic_threshold, policy.overprovisioning, policy.local_shift_max)
     old = state.weights
-    if (old.result, old.active_region, old.active_epoch, old.endpoints) == (result, active, epoch, endpoints):
+    new = Weights(old.version + 1, result, active, epoch, endpoints, places, limits, given)
+    if _told(old) == _told(new):
         old.given, old.causes = given, None
         return
-    state.weights = Weights(old.version + 1, result, active, epoch, endpoints, given)
+    state.weights = new
     if old.result != result and not (was_moving and state.ramped and old.result.write == result.write):
         # Of a slow change the first and the last step are news.
         turn.journal("weights-changed", _describe(result), epoch=epoch, inputs=given)
@@ -125,6 +130,18 @@ def refresh(state: State, turn: Turn) -> None:
     cache: dict[str, WeightsUpdate] = {}
     for session in state.sessions.values():
         push(state, turn, session, cache)
+
+
+def _told(weights: Weights) -> tuple[object, ...]:
+    """What agents hear of; what else is kept of the weights changes with every report."""
+    return (
+        weights.result,
+        weights.active_region,
+        weights.active_epoch,
+        weights.endpoints,
+        weights.locations,
+        weights.limits,
+    )
 
 
 def _tell_of_pins(state: State, turn: Turn, given: WeightsInput) -> None:
@@ -166,14 +183,22 @@ def push(state: State, turn: Turn, session: Session, cache: dict[str, WeightsUpd
 
 def _update(state: State, region: str) -> WeightsUpdate:
     weights = state.weights
+    panic, overprovisioning, shift = weights.limits
+    read = dict(weights.result.read).get(region, ())
     return WeightsUpdate(
         version=weights.version,
         strategy=int(state.policy.read_strategy),
-        read=dict(weights.result.read).get(region, ()),
+        read=read,
         write=dict(weights.result.write).get(region, ()),
         active_region=weights.active_region,
         active_epoch=weights.active_epoch,
         endpoints=weights.endpoints,
+        locations=weights.locations,
+        fallback=fallback_of(weights.given, region, read) if weights.given is not None else (),
+        drained=tuple(r.name for r in weights.given.regions if r.drain < 1) if weights.given is not None else (),
+        panic_threshold=panic,
+        overprovisioning=overprovisioning,
+        local_shift_max=shift,
     )
 
 

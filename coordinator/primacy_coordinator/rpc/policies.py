@@ -85,6 +85,7 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
         "weight_slew": (base.weight_slew, 1e-6, 1.0),
         "weight_hysteresis": (base.weight_hysteresis, 0.0, 0.5),
         "overprovisioning": (base.overprovisioning, 1.0, 100.0),
+        "local_shift_max": (base.local_shift_max, 0.0, 1.0),
     }
     found = {name: otherwise for name, (otherwise, _, _) in numbers.items()}
     for name, (_, low, high) in numbers.items():
@@ -149,6 +150,7 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
         retry_budget=retry_budget,
         retry_wait_max_ns=lengths["retry_wait_max"],
         stall_after_ns=lengths["stall_after"],
+        local_shift_max=found["local_shift_max"],
     )
     for field, advice in check_policy(policy):
         fields.add(f"{path}.{field}", "POLICY", advice)
@@ -237,6 +239,7 @@ def render_policy(record: PolicyRecord) -> policy_pb2.Policy:
         retry_budget=policy.retry_budget,
         retry_wait_max=render_length(policy.retry_wait_max_ns),
         stall_after=render_length(policy.stall_after_ns),
+        local_shift_max=policy.local_shift_max,
         etag=str(record.version),
     )
 

@@ -12,6 +12,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from primacy.v1 import agent_pb2 as agent_pb2
+from primacy.v1 import region_pb2 as region_pb2
 from primacy.v1 import replication_pb2 as replication_pb2
 from primacy.v1 import routing_pb2 as routing_pb2
 import builtins as builtins
@@ -41,6 +42,7 @@ class SessionRequest(message.Message):
     HOOK_RAN_FIELD_NUMBER: builtins.int
     PROGRESS_FIELD_NUMBER: builtins.int
     METRICS_FIELD_NUMBER: builtins.int
+    NOTICE_FIELD_NUMBER: builtins.int
     @builtins.property
     def hello(self) -> Hello:
         """Who this life is. First, and only first."""
@@ -81,6 +83,10 @@ class SessionRequest(message.Message):
     def metrics(self) -> MetricsSnapshot:
         """What it measured, for the view of the whole group."""
 
+    @builtins.property
+    def notice(self) -> Notice:
+        """Something that happened at it, for the journal."""
+
     def __init__(
         self,
         *,
@@ -94,12 +100,13 @@ class SessionRequest(message.Message):
         hook_ran: HookRan | None = ...,
         progress: Progress | None = ...,
         metrics: MetricsSnapshot | None = ...,
+        notice: Notice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "metrics", b"metrics", "progress", b"progress", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "metrics", b"metrics", "notice", b"notice", "progress", b"progress", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "metrics", b"metrics", "progress", b"progress", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accept", b"accept", "frozen", b"frozen", "hello", b"hello", "hook_ran", b"hook_ran", "message", b"message", "metrics", b"metrics", "notice", b"notice", "progress", b"progress", "refuse", b"refuse", "release_refused", b"release_refused", "released", b"released", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["hello", "report", "accept", "refuse", "released", "release_refused", "frozen", "hook_ran", "progress", "metrics"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["hello", "report", "accept", "refuse", "released", "release_refused", "frozen", "hook_ran", "progress", "metrics", "notice"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -910,6 +917,7 @@ class Report(message.Message):
     LAG_ENTRIES_FIELD_NUMBER: builtins.int
     LAG_BYTES_FIELD_NUMBER: builtins.int
     WALL_NS_FIELD_NUMBER: builtins.int
+    SHUNNED_FIELD_NUMBER: builtins.int
     incarnation: builtins.str
     """The life that reports."""
     number: builtins.int
@@ -962,6 +970,10 @@ class Report(message.Message):
     def detail(self) -> agent_pb2.ReportDetail:
         """Probes and series, for readers."""
 
+    @builtins.property
+    def shunned(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Regions whose reads the agent moves elsewhere by itself now, because it sees that they are dead. Sorted."""
+
     def __init__(
         self,
         *,
@@ -985,10 +997,11 @@ class Report(message.Message):
         lag_entries: builtins.int | None = ...,
         lag_bytes: builtins.int | None = ...,
         wall_ns: builtins.int = ...,
+        shunned: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_lag_age_ns", b"_lag_age_ns", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "detail", b"detail", "health", b"health", "lag_age_ns", b"lag_age_ns", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "lineage", b"lineage", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_lag_age_ns", b"_lag_age_ns", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "answered", b"answered", "detail", b"detail", "epoch", b"epoch", "freeze_id", b"freeze_id", "health", b"health", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "lag_age_ns", b"lag_age_ns", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "lineage", b"lineage", "load", b"load", "membership_version", b"membership_version", "number", b"number", "phase", b"phase", "released_epoch", b"released_epoch", "routed", b"routed", "sights", b"sights", "valid", b"valid", "wall_ns", b"wall_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_lag_age_ns", b"_lag_age_ns", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "answered", b"answered", "detail", b"detail", "epoch", b"epoch", "freeze_id", b"freeze_id", "health", b"health", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "lag_age_ns", b"lag_age_ns", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "lineage", b"lineage", "load", b"load", "membership_version", b"membership_version", "number", b"number", "phase", b"phase", "released_epoch", b"released_epoch", "routed", b"routed", "shunned", b"shunned", "sights", b"sights", "valid", b"valid", "wall_ns", b"wall_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lag_age_ns: _TypeAlias = typing.Literal["lag_age_ns"]  # noqa: Y015
     _WhichOneofArgType__lag_age_ns: _TypeAlias = typing.Literal["_lag_age_ns", b"_lag_age_ns"]  # noqa: Y015
@@ -1188,6 +1201,44 @@ class HookRan(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["epoch", b"epoch", "exit_code", b"exit_code", "hook", b"hook", "incarnation", b"incarnation", "length_ns", b"length_ns", "outcome", b"outcome", "output", b"output"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Notice(message.Message):
+    """Something that happened at an agent, and that whoever looks after the group should find in the journal: a data plane
+    that rejects its configuration, reads that the agent moved by itself.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    INCARNATION_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    WARNING_FIELD_NUMBER: builtins.int
+    AGE_NS_FIELD_NUMBER: builtins.int
+    incarnation: builtins.str
+    """The life that it happened in."""
+    name: builtins.str
+    """The name of the event: lower-case words joined by `-`."""
+    text: builtins.str
+    """What happened, in one sentence."""
+    warning: builtins.bool
+    """Whether somebody should look."""
+    age_ns: builtins.int
+    """How long ago it happened, in nanoseconds: it may have waited for a coordinator."""
+    def __init__(
+        self,
+        *,
+        incarnation: builtins.str = ...,
+        name: builtins.str = ...,
+        text: builtins.str = ...,
+        warning: builtins.bool = ...,
+        age_ns: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["age_ns", b"age_ns", "incarnation", b"incarnation", "name", b"name", "text", b"text", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1503,6 +1554,27 @@ class WeightsUpdate(message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @typing.final
+    class LocationsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @builtins.property
+        def value(self) -> region_pb2.Location: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: region_pb2.Location | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     VERSION_FIELD_NUMBER: builtins.int
     STRATEGY_FIELD_NUMBER: builtins.int
     READ_FIELD_NUMBER: builtins.int
@@ -1510,6 +1582,12 @@ class WeightsUpdate(message.Message):
     ACTIVE_REGION_FIELD_NUMBER: builtins.int
     ACTIVE_EPOCH_FIELD_NUMBER: builtins.int
     ENDPOINTS_FIELD_NUMBER: builtins.int
+    LOCATIONS_FIELD_NUMBER: builtins.int
+    FALLBACK_FIELD_NUMBER: builtins.int
+    DRAINED_FIELD_NUMBER: builtins.int
+    PANIC_THRESHOLD_FIELD_NUMBER: builtins.int
+    OVERPROVISIONING_FIELD_NUMBER: builtins.int
+    LOCAL_SHIFT_MAX_FIELD_NUMBER: builtins.int
     version: builtins.int
     """Grows with every change."""
     strategy: routing_pb2.RoutingStrategy.ValueType
@@ -1518,6 +1596,12 @@ class WeightsUpdate(message.Message):
     """The region of the newest accepted epoch. Empty when none was accepted."""
     active_epoch: builtins.int
     """That epoch; 0 when none was accepted."""
+    panic_threshold: builtins.float
+    """The policy's `panic_threshold`."""
+    overprovisioning: builtins.float
+    """The policy's `overprovisioning`."""
+    local_shift_max: builtins.float
+    """The policy's `local_shift_max`. Not set: 1."""
     @builtins.property
     def read(self) -> containers.ScalarMap[builtins.str, builtins.float]:
         """Share of each registered region for reads."""
@@ -1530,6 +1614,18 @@ class WeightsUpdate(message.Message):
     def endpoints(self) -> containers.ScalarMap[builtins.str, builtins.str]:
         """Endpoint of each registered region."""
 
+    @builtins.property
+    def locations(self) -> containers.MessageMap[builtins.str, region_pb2.Location]:
+        """Where each registered region is, as far as that is known."""
+
+    @builtins.property
+    def fallback(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Regions with no share that may have reads when those with one cannot serve, the best first."""
+
+    @builtins.property
+    def drained(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Regions that are drained or being drained, sorted: nothing but the row sends anything there."""
+
     def __init__(
         self,
         *,
@@ -1540,12 +1636,20 @@ class WeightsUpdate(message.Message):
         active_region: builtins.str = ...,
         active_epoch: builtins.int = ...,
         endpoints: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        locations: abc.Mapping[builtins.str, region_pb2.Location] | None = ...,
+        fallback: abc.Iterable[builtins.str] | None = ...,
+        drained: abc.Iterable[builtins.str] | None = ...,
+        panic_threshold: builtins.float = ...,
+        overprovisioning: builtins.float = ...,
+        local_shift_max: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max", "local_shift_max", b"local_shift_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["active_epoch", b"active_epoch", "active_region", b"active_region", "endpoints", b"endpoints", "read", b"read", "strategy", b"strategy", "version", b"version", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max", "active_epoch", b"active_epoch", "active_region", b"active_region", "drained", b"drained", "endpoints", b"endpoints", "fallback", b"fallback", "local_shift_max", b"local_shift_max", "locations", b"locations", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read", b"read", "strategy", b"strategy", "version", b"version", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__local_shift_max: _TypeAlias = typing.Literal["local_shift_max"]  # noqa: Y015
+    _WhichOneofArgType__local_shift_max: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_shift_max) -> _WhichOneofReturnType__local_shift_max | None: ...
 
 @typing.final
 class PeerAddress(message.Message):

@@ -290,6 +290,7 @@ class Policy(message.Message):
     RETRY_BUDGET_FIELD_NUMBER: builtins.int
     RETRY_WAIT_MAX_FIELD_NUMBER: builtins.int
     STALL_AFTER_FIELD_NUMBER: builtins.int
+    LOCAL_SHIFT_MAX_FIELD_NUMBER: builtins.int
     strategy: ElectionStrategy.ValueType
     """How candidates are ranked. Default `ELECTION_STRATEGY_PRIORITY`."""
     read_strategy: routing_pb2.RoutingStrategy.ValueType
@@ -334,6 +335,10 @@ class Policy(message.Message):
     """What becomes of two writes of one key that do not know of each other. Default `CONFLICT_POLICY_LAST_WRITER_WINS`."""
     retry_budget: builtins.int
     """How often a region tries an entry before it parks it. 1 to 1000, default 8."""
+    local_shift_max: builtins.float
+    """The most of its region's reads, as a share of all of them, that an agent moves by itself away from regions that it
+    sees to be dead, before the coordinator says so or while there is none. 0 to 1, default 1; 0: it moves nothing.
+    """
     @builtins.property
     def lease_ttl(self) -> duration_pb2.Duration:
         """How long an answer keeps the active lease valid, 1 s to 60 s. Default 5 s. At least three times `report_interval`,
@@ -479,15 +484,18 @@ class Policy(message.Message):
         retry_budget: builtins.int | None = ...,
         retry_wait_max: duration_pb2.Duration | None = ...,
         stall_after: duration_pb2.Duration | None = ...,
+        local_shift_max: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_timeout", b"approval_timeout", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "failback_after", b"failback_after", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "report_interval", b"report_interval", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_local_shift_max", b"_local_shift_max", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_timeout", b"approval_timeout", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "failback_after", b"failback_after", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "local_shift_max", b"local_shift_max", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "report_interval", b"report_interval", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_action", b"approval_action", "approval_timeout", b"approval_timeout", "client_traffic", b"client_traffic", "conflict_policies", b"conflict_policies", "conflict_policy", b"conflict_policy", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "durability", b"durability", "etag", b"etag", "failback", b"failback", "failback_after", b"failback_after", "failsafe", b"failsafe", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "required_models", b"required_models", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_local_shift_max", b"_local_shift_max", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_action", b"approval_action", "approval_timeout", b"approval_timeout", "client_traffic", b"client_traffic", "conflict_policies", b"conflict_policies", "conflict_policy", b"conflict_policy", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "durability", b"durability", "etag", b"etag", "failback", b"failback", "failback_after", b"failback_after", "failsafe", b"failsafe", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "local_shift_max", b"local_shift_max", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "required_models", b"required_models", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__drift_bound: _TypeAlias = typing.Literal["drift_bound"]  # noqa: Y015
     _WhichOneofArgType__drift_bound: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound"]  # noqa: Y015
     _WhichOneofReturnType__flap_limit: _TypeAlias = typing.Literal["flap_limit"]  # noqa: Y015
     _WhichOneofArgType__flap_limit: _TypeAlias = typing.Literal["_flap_limit", b"_flap_limit"]  # noqa: Y015
+    _WhichOneofReturnType__local_shift_max: _TypeAlias = typing.Literal["local_shift_max"]  # noqa: Y015
+    _WhichOneofArgType__local_shift_max: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max"]  # noqa: Y015
     _WhichOneofReturnType__min_healthy_agents: _TypeAlias = typing.Literal["min_healthy_agents"]  # noqa: Y015
     _WhichOneofArgType__min_healthy_agents: _TypeAlias = typing.Literal["_min_healthy_agents", b"_min_healthy_agents"]  # noqa: Y015
     _WhichOneofReturnType__min_undrained_regions: _TypeAlias = typing.Literal["min_undrained_regions"]  # noqa: Y015
@@ -506,6 +514,8 @@ class Policy(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drift_bound) -> _WhichOneofReturnType__drift_bound | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__flap_limit) -> _WhichOneofReturnType__flap_limit | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_shift_max) -> _WhichOneofReturnType__local_shift_max | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_healthy_agents) -> _WhichOneofReturnType__min_healthy_agents | None: ...
     @typing.overload

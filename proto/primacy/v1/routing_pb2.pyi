@@ -62,6 +62,10 @@ class _RoutingStrategyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Routin
     """By the measured latency from the client region."""
     ROUTING_STRATEGY_GEOGRAPHIC: _RoutingStrategy.ValueType  # 6
     """To the nearest region, by great-circle distance from the client region."""
+    ROUTING_STRATEGY_OPTIMAL: _RoutingStrategy.ValueType  # 7
+    """With the least latency over all requests that the capacities of the regions allow: what is too much for the nearest
+    region goes to the nearest with room.
+    """
 
 class RoutingStrategy(_RoutingStrategy, metaclass=_RoutingStrategyEnumTypeWrapper):
     """How reads are spread over regions. Each strategy respects status, and none sends everything to nowhere."""
@@ -80,6 +84,10 @@ ROUTING_STRATEGY_LATENCY: RoutingStrategy.ValueType  # 5
 """By the measured latency from the client region."""
 ROUTING_STRATEGY_GEOGRAPHIC: RoutingStrategy.ValueType  # 6
 """To the nearest region, by great-circle distance from the client region."""
+ROUTING_STRATEGY_OPTIMAL: RoutingStrategy.ValueType  # 7
+"""With the least latency over all requests that the capacities of the regions allow: what is too much for the nearest
+region goes to the nearest with room.
+"""
 
 @typing.final
 class Cause(message.Message):

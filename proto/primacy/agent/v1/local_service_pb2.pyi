@@ -1438,6 +1438,7 @@ class GetStatusResponse(message.Message):
     HEARD_EPOCH_FIELD_NUMBER: builtins.int
     REPLICATION_FIELD_NUMBER: builtins.int
     GROUP_METRICS_FIELD_NUMBER: builtins.int
+    DATA_PLANE_FIELD_NUMBER: builtins.int
     group: builtins.str
     """Name of the group."""
     region: builtins.str
@@ -1500,6 +1501,10 @@ class GetStatusResponse(message.Message):
     def group_metrics(self) -> containers.RepeatedCompositeFieldContainer[RegionMetrics]:
         """What each region of the group measured lately, as far as this agent heard: also while the coordinator is gone."""
 
+    @builtins.property
+    def data_plane(self) -> DataPlaneStatus:
+        """How the weights are handed to data planes."""
+
     def __init__(
         self,
         *,
@@ -1524,10 +1529,11 @@ class GetStatusResponse(message.Message):
         heard_epoch: builtins.int | None = ...,
         replication: ReplicationStatus | None = ...,
         group_metrics: abc.Iterable[RegionMetrics] | None = ...,
+        data_plane: DataPlaneStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "detail", b"detail", "group", b"group", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "load", b"load", "read_weights", b"read_weights", "region", b"region", "replication", b"replication", "session", b"session", "start_time", b"start_time", "total", b"total", "write_weights", b"write_weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "data_plane", b"data_plane", "detail", b"detail", "group", b"group", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "load", b"load", "read_weights", b"read_weights", "region", b"region", "replication", b"replication", "session", b"session", "start_time", b"start_time", "total", b"total", "write_weights", b"write_weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "detail", b"detail", "group", b"group", "group_metrics", b"group_metrics", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "load", b"load", "peers", b"peers", "read_weights", b"read_weights", "reason", b"reason", "region", b"region", "replication", b"replication", "service_state", b"service_state", "session", b"session", "start_time", b"start_time", "store_id", b"store_id", "total", b"total", "version", b"version", "write_weights", b"write_weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_agent", b"_agent", "_group", b"_group", "_healthy", b"_healthy", "_heard_epoch", b"_heard_epoch", "_region", b"_region", "_total", b"_total", "active", b"active", "agent", b"agent", "data_plane", b"data_plane", "detail", b"detail", "group", b"group", "group_metrics", b"group_metrics", "healthy", b"healthy", "heard_epoch", b"heard_epoch", "incarnation", b"incarnation", "load", b"load", "peers", b"peers", "read_weights", b"read_weights", "reason", b"reason", "region", b"region", "replication", b"replication", "service_state", b"service_state", "session", b"session", "start_time", b"start_time", "store_id", b"store_id", "total", b"total", "version", b"version", "write_weights", b"write_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent: _TypeAlias = typing.Literal["agent"]  # noqa: Y015
     _WhichOneofArgType__agent: _TypeAlias = typing.Literal["_agent", b"_agent"]  # noqa: Y015
@@ -1553,3 +1559,170 @@ class GetStatusResponse(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__region) -> _WhichOneofReturnType__region | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
+
+@typing.final
+class DataPlaneStatus(message.Message):
+    """How the weights are handed to data planes."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OUTPUTS_FIELD_NUMBER: builtins.int
+    XDS_CLIENTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def outputs(self) -> containers.RepeatedCompositeFieldContainer[DataPlaneOutput]:
+        """Every way that is switched on, sorted by name."""
+
+    @builtins.property
+    def xds_clients(self) -> containers.RepeatedCompositeFieldContainer[XdsClient]:
+        """Who follows the xDS server now, sorted by node."""
+
+    def __init__(
+        self,
+        *,
+        outputs: abc.Iterable[DataPlaneOutput] | None = ...,
+        xds_clients: abc.Iterable[XdsClient] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["outputs", b"outputs", "xds_clients", b"xds_clients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DataPlaneOutput(message.Message):
+    """One way in which the weights are handed on."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    TROUBLE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`xds`, `haproxy`, `file` or `hook`."""
+    address: builtins.str
+    """Where it is: `host:port`, `unix:PATH`, a path, or the program."""
+    version: builtins.int
+    """The version of the weights that it handed on last; 0: none yet."""
+    trouble: builtins.str
+    """What is wrong with it, for people. Empty: nothing."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        address: builtins.str = ...,
+        version: builtins.int | None = ...,
+        trouble: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_version", b"_version", "address", b"address", "name", b"name", "trouble", b"trouble", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+@typing.final
+class XdsClient(message.Message):
+    """A client of the agent's xDS server."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: builtins.int
+    USER_AGENT_FIELD_NUMBER: builtins.int
+    PEER_FIELD_NUMBER: builtins.int
+    INCREMENTAL_FIELD_NUMBER: builtins.int
+    CONNECTED_FIELD_NUMBER: builtins.int
+    SUBSCRIPTIONS_FIELD_NUMBER: builtins.int
+    node: builtins.str
+    """Id of its node, as it says."""
+    user_agent: builtins.str
+    """Its program and version, as it says."""
+    peer: builtins.str
+    """Where it calls from."""
+    incremental: builtins.bool
+    """Whether it takes changes only (the incremental protocol) instead of the state of the world."""
+    @builtins.property
+    def connected(self) -> duration_pb2.Duration:
+        """How long it has been connected."""
+
+    @builtins.property
+    def subscriptions(self) -> containers.RepeatedCompositeFieldContainer[XdsSubscription]:
+        """What it follows, sorted by type."""
+
+    def __init__(
+        self,
+        *,
+        node: builtins.str = ...,
+        user_agent: builtins.str = ...,
+        peer: builtins.str = ...,
+        incremental: builtins.bool | None = ...,
+        connected: duration_pb2.Duration | None = ...,
+        subscriptions: abc.Iterable[XdsSubscription] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_incremental", b"_incremental", "connected", b"connected", "incremental", b"incremental"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_incremental", b"_incremental", "connected", b"connected", "incremental", b"incremental", "node", b"node", "peer", b"peer", "subscriptions", b"subscriptions", "user_agent", b"user_agent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__incremental: _TypeAlias = typing.Literal["incremental"]  # noqa: Y015
+    _WhichOneofArgType__incremental: _TypeAlias = typing.Literal["_incremental", b"_incremental"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__incremental) -> _WhichOneofReturnType__incremental | None: ...
+
+@typing.final
+class XdsSubscription(message.Message):
+    """What one client of the xDS server follows of one type."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TYPE_URL_FIELD_NUMBER: builtins.int
+    RESOURCES_FIELD_NUMBER: builtins.int
+    UNKNOWN_FIELD_NUMBER: builtins.int
+    SENT_VERSION_FIELD_NUMBER: builtins.int
+    ACKED_VERSION_FIELD_NUMBER: builtins.int
+    REJECTION_FIELD_NUMBER: builtins.int
+    ACKS_FIELD_NUMBER: builtins.int
+    NACKS_FIELD_NUMBER: builtins.int
+    type_url: builtins.str
+    """Type of the resources, such as `type.googleapis.com/envoy.config.cluster.v3.Cluster`."""
+    sent_version: builtins.str
+    """Version that was sent last."""
+    acked_version: builtins.str
+    """Version that it took last. Empty: none yet."""
+    rejection: builtins.str
+    """Why it rejected what was sent last. Empty: it did not."""
+    acks: builtins.int
+    """How often it took what was sent."""
+    nacks: builtins.int
+    """How often it rejected it."""
+    @builtins.property
+    def resources(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names that it asked for, sorted. Empty: all."""
+
+    @builtins.property
+    def unknown(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names among them that this agent does not have, sorted."""
+
+    def __init__(
+        self,
+        *,
+        type_url: builtins.str = ...,
+        resources: abc.Iterable[builtins.str] | None = ...,
+        unknown: abc.Iterable[builtins.str] | None = ...,
+        sent_version: builtins.str = ...,
+        acked_version: builtins.str = ...,
+        rejection: builtins.str = ...,
+        acks: builtins.int | None = ...,
+        nacks: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_acks", b"_acks", "_nacks", b"_nacks", "acks", b"acks", "nacks", b"nacks"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_acks", b"_acks", "_nacks", b"_nacks", "acked_version", b"acked_version", "acks", b"acks", "nacks", b"nacks", "rejection", b"rejection", "resources", b"resources", "sent_version", b"sent_version", "type_url", b"type_url", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__acks: _TypeAlias = typing.Literal["acks"]  # noqa: Y015
+    _WhichOneofArgType__acks: _TypeAlias = typing.Literal["_acks", b"_acks"]  # noqa: Y015
+    _WhichOneofReturnType__nacks: _TypeAlias = typing.Literal["nacks"]  # noqa: Y015
+    _WhichOneofArgType__nacks: _TypeAlias = typing.Literal["_nacks", b"_nacks"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__acks) -> _WhichOneofReturnType__acks | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nacks) -> _WhichOneofReturnType__nacks | None: ...
