@@ -135,7 +135,7 @@ switchoverTimeout: 1:30
 """,
             "policy.yaml",
         )
-    strategies = "ACTIVE_ONLY, WEIGHTED, ROUND_ROBIN, HEALTH, LATENCY, GEOGRAPHIC"
+    strategies = "ACTIVE_ONLY, WEIGHTED, ROUND_ROBIN, HEALTH, LATENCY, GEOGRAPHIC, OPTIMAL"
     assert list(caught.value.problems) == [
         "policy.yaml:1: leaseTTL: unknown key (did you mean leaseTtl?)",
         "policy.yaml:2: lease_ttl: unknown key (did you mean leaseTtl?)",
