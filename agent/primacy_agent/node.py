@@ -56,7 +56,7 @@ class Node:
         )
         self.routes = RouteCounter()
         self.notices = Notices(self.incarnation)
-        self.outputs = make_outputs(config.dataplane, config.group, config.region, self.notices.tell)
+        self.outputs = make_outputs(config.dataplane, config.group, config.region, self.notices.tell, self.counted)
         self._state = state
         self._tasks = Tasks()
         self._changed = asyncio.Event()
@@ -174,6 +174,11 @@ class Node:
     def rows_changed(self) -> None:
         self._traffic_changed()
         self._notify()
+
+    def counted(self, target_region: str, traffic_class: int, outcome: str, count: int) -> None:
+        """Requests from here that a data plane, or a client in the service's own process, says it sent."""
+        strategy = self.holder.rows.strategy if self.holder.rows is not None else 0
+        self.routes.add(self.config.region, target_region, traffic_class, strategy, outcome, count)
 
     def _traffic_changed(self) -> None:
         traffic = self.traffic()

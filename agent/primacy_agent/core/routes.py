@@ -18,12 +18,20 @@ class RouteCounter:
         self._counts: dict[_Key, int] = {}
         self._report: tuple[RouteCount, ...] | None = ()
 
-    def add(self, client_region: str, target_region: str, traffic_class: int, strategy: int, outcome: str) -> None:
-        """Count one pick."""
+    def add(
+        self,
+        client_region: str,
+        target_region: str,
+        traffic_class: int,
+        strategy: int,
+        outcome: str,
+        count: int = 1,
+    ) -> None:
+        """Count picks."""
         key = (client_region, target_region, traffic_class, strategy, outcome)
         if key not in self._counts and len(self._counts) >= KINDS_MAX:
             key = (OTHER, target_region, traffic_class, strategy, outcome)
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self._counts[key] = self._counts.get(key, 0) + count
         self._report = None
 
     def counts(self) -> tuple[RouteCount, ...]:

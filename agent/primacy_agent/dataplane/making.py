@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from primacy_agent.dataplane.config import DataplaneConfig
-from primacy_agent.dataplane.outputs import Output, Outputs, Tell
+from primacy_agent.dataplane.outputs import Counted, Output, Outputs, Tell
 
 
-def make_outputs(config: DataplaneConfig, group: str, region: str, tell: Tell) -> Outputs:
+def make_outputs(config: DataplaneConfig, group: str, region: str, tell: Tell, counted: Counted) -> Outputs:
     """None of them is started yet."""
     found: list[Output] = []
-    del config, group, region, tell
+    del config, group, region, tell, counted
     return Outputs(found)

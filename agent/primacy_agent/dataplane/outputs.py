@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from primacy_agent.core.traffic import Traffic
 
@@ -12,6 +13,46 @@ logger = logging.getLogger(__name__)
 
 Tell = Callable[[str, str, bool], None]
 """(name of an event, what happened, whether somebody should look): into the coordinator's journal."""
+
+
+Counted = Callable[[str, int, str, int], None]
+"""(target region, traffic class, outcome, how many): requests from the own region that a data plane says it sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionView:
+    """What one client of the xDS server follows of one type."""
+
+    type_url: str
+    resources: tuple[str, ...] = ()
+    """Names that it asked for, sorted; empty: all."""
+    unknown: tuple[str, ...] = ()
+    """Names among them that there are not, sorted."""
+    sent_version: str = ""
+    acked_version: str = ""
+    """What it took last; empty: nothing yet."""
+    rejection: str = ""
+    """Why it rejected what was sent last; empty: it did not."""
+    acks: int = 0
+    nacks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class XdsClientView:
+    """One client of the xDS server, as people are shown it."""
+
+    node: str
+    """Id of its node, as it says."""
+    user_agent: str
+    """Its program and version, as it says."""
+    peer: str
+    """Where it calls from."""
+    incremental: bool
+    """It takes changes only, instead of the state of the world."""
+    connected_ns: int
+    """For how long it has been."""
+    subscriptions: tuple[SubscriptionView, ...] = ()
+    """Sorted by type."""
 
 
 class Output(Protocol):
@@ -44,6 +85,14 @@ class Output(Protocol):
         """End, and leave data planes with what they have."""
 
 
+@runtime_checkable
+class Followed(Protocol):
+    """An output that knows who follows it."""
+
+    def clients(self) -> Sequence[XdsClientView]:
+        """Who follows it now."""
+
+
 class Outputs:
     """All that are switched on."""
 
@@ -57,6 +106,11 @@ class Outputs:
     def apply(self, traffic: Traffic) -> None:
         for output in self.all:
             output.apply(traffic)
+
+    def clients(self) -> list[XdsClientView]:
+        """Who follows any of them now, sorted by node."""
+        found = [client for output in self.all if isinstance(output, Followed) for client in output.clients()]
+        return sorted(found, key=lambda client: (client.node, client.peer))
 
     async def close(self) -> None:
         for output in self.all:

@@ -17,6 +17,7 @@ from primacy_wire.session_codec import load_to_proto
 
 from primacy_agent.core.shunning import Row
 from primacy_agent.core.views import ActiveView
+from primacy_agent.local.dataplane import render_outputs
 from primacy_agent.node import Node
 
 ActiveAnswer = TypeVar("ActiveAnswer", pb.GetActiveResponse, pb.WatchActiveResponse)
@@ -157,6 +158,7 @@ class Answers:
             heard_epoch=node.holder.memory.heard_epoch,
             replication=self._replication(),
             group_metrics=self._group_metrics(),
+            data_plane=render_outputs(node.outputs),
         )
         answer.start_time.FromNanoseconds(node.started.wall_ns)
         return answer
