@@ -19,11 +19,12 @@ find_python() {
 
 use_environment() {
   local extra="${1-}" wanted stamp python target
+  local built=agent/primacy_agent/dataplane/xds/descriptors.binpb  # hatch_build.py writes it at the installation.
   venv="${PRIMACY_VENV:-.venv}"
   target=".${extra:+[$extra]}"
   stamp="$venv/.installed-${extra:-plain}"
-  wanted="$(cksum pyproject.toml) $PWD"
-  if [ -x "$venv/bin/primacy" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+  wanted="$(cat pyproject.toml hatch_build.py | cksum) $PWD"
+  if [ -x "$venv/bin/primacy" ] && [ -e "$built" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     venv="$(cd "$venv" && pwd)"
     return
   fi
