@@ -10,30 +10,23 @@ Weakness: a process that a hook put into a session of its own (a database server
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import select
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from primacy_wire.clock import boot_id, read_now
-from primacy_wire.daemon import start_ticks
+from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
 
 from primacy_agent.core.effects import KillHook, RunHook
 from primacy_agent.core.events import HookDone
 from primacy_agent.core.hooks import HookKind
+from primacy_agent.leftover import Leftover
 from primacy_agent.programs import NotStarted, Running
 from primacy_agent.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 HOOK_FILE = "hook.json"
-LEFTOVER_MS = 1_000
-"""A killed hook of an earlier life is waited for so long; only the kernel can hold it longer."""
 
 
 class HookRunner:
@@ -47,7 +40,7 @@ class HookRunner:
         tasks: Tasks,
     ) -> None:
         self._argv = argv
-        self._file = folder / HOOK_FILE
+        self._leftover = Leftover(folder / HOOK_FILE, "hook")
         self._done = done
         self._tasks = tasks
         self._killed = asyncio.Event()
@@ -74,12 +67,12 @@ class HookRunner:
             return
         stop = asyncio.create_task(killed.wait())
         try:
-            self._note(running.pid)
+            self._leftover.note(running.pid)
             await asyncio.wait((running.over, stop), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.cancel()
             await running.end()
-            self._forget()
+            self._leftover.forget()
         length_ns = read_now().mono_ns - began_ns
         output = running.output.kept.decode(errors="replace")
         self._say(HookDone(wanted.kind, wanted.epoch, running.exit_code, output, length_ns))
@@ -93,35 +86,6 @@ class HookRunner:
             logger.error("hook failed", extra=extra | {"output": ended.output})
         self._done(ended)
 
-    # ---- over the agent's death
-
-    def _note(self, pid: int) -> None:
-        noted = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()}
-        try:
-            self._file.write_text(json.dumps(noted) + "\n")
-        except OSError as error:
-            logger.warning("the hook that runs cannot be noted", extra={"reason": str(error)})
-
-    def _forget(self) -> None:
-        with suppress(OSError):
-            self._file.unlink(missing_ok=True)
-
     def end_leftover(self) -> None:
         """Kill the hook that an earlier life started and did not see end. Waits for its end: then another may start."""
-        try:
-            noted = json.loads(self._file.read_bytes())
-            pid, ticks, boot = int(noted["pid"]), noted["start_ticks"], noted["boot_id"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # None, or one that was killed while it was noted: its hook had hardly begun.
-        if boot == boot_id() and ticks is not None and start_ticks(pid) == ticks:
-            logger.warning("a hook of an earlier life still runs: it is killed", extra={"pid": pid})
-            with suppress(ProcessLookupError, PermissionError):
-                descriptor = os.pidfd_open(pid)
-                try:
-                    os.killpg(pid, signal.SIGKILL)
-                    poll = select.poll()
-                    poll.register(descriptor, select.POLLIN)
-                    poll.poll(LEFTOVER_MS)
-                finally:
-                    os.close(descriptor)
-        self._forget()
+        self._leftover.end()

@@ -58,15 +58,18 @@ async def run(
     more_environ: Mapping[str, str] | None = None,
     keep_bytes: int = 0,
     bytes_max: int | None = None,
+    started: Callable[[int], None] | None = None,
 ) -> Ended:
     """Run it to its end, or kill it with its group. Raises NotStarted; when cancelled, the group is killed first.
 
     `keep_bytes`: keep so much of stdout from its beginning, apart from stderr; 0: keep the end of both, mixed as they
-    came. A program that writes more than `bytes_max` to one of them is killed.
+    came. A program that writes more than `bytes_max` to one of them is killed. `started` hears its pid.
     """
     running = Running(argv, more_environ or {}, keep_bytes, bytes_max)
     how = How.TIMED_OUT
     try:
+        if started is not None:
+            started(running.pid)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 how = await running.over
