@@ -18,7 +18,6 @@ from bench import (
     push,
     reports,
     store,
-    traffic,
     transfer,
     weights,
 )
@@ -28,7 +27,6 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "core": core_events.run,
     "weights": weights.run,
     "nasty": nasty.run,
-    "traffic": traffic.run,
     "reports": reports.run,
     "push": push.run,
     "appends": appends.run,

@@ -56,9 +56,11 @@ class Node:
         )
         self.routes = RouteCounter()
         self.notices = Notices(self.incarnation)
-        self.outputs = make_outputs(config.dataplane, config.group, config.region, self.notices.tell, self.counted)
         self._state = state
         self._tasks = Tasks()
+        self.outputs = make_outputs(
+            config.dataplane, config.group, config.region, state.path, self.notices.tell, self.counted, self._tasks
+        )
         self._changed = asyncio.Event()
         """Set at the next change; every change brings a new one."""
         self._shown_deadline_ns = 0

@@ -10,6 +10,7 @@ import msgspec
 from primacy_wire.durations import Duration
 from primacy_wire.server import ListenError, check_exposure, split_address
 
+from primacy_agent.hook_config import TIMEOUT_NS_MAX, TIMEOUT_NS_MIN, program_problem
 from primacy_agent.probe_config import Problem
 
 UNIX = "unix:"
@@ -52,6 +53,10 @@ class WeightsFileConfig(_Settings, frozen=True):
     hook_interval: Duration = Duration.of("1s")
     """It is started no more often than this."""
 
+    @property
+    def is_wanted(self) -> bool:
+        return self.path != pathlib.Path()
+
 
 class DataplaneConfig(_Settings, frozen=True):
     """How the weights reach proxies and clients. Everything is off until it is given an address or a path."""
@@ -76,3 +81,23 @@ def dataplane_problems(config: DataplaneConfig, insecure: bool) -> Iterator[Prob
             check_exposure(address, secured=False, insecure=insecure)
         except ListenError as error:
             yield ("dataplane", key, "address"), str(error)
+    yield from _file_problems(config.file)
+
+
+def _file_problems(file: WeightsFileConfig) -> Iterator[Problem]:
+    place = ("dataplane", "file")
+    if file.is_wanted and not file.path.is_absolute():
+        yield (*place, "path"), f"{str(file.path)!r} is a relative path: must be absolute"
+    elif file.path.is_dir() and file.is_wanted:
+        yield (*place, "path"), f"{str(file.path)!r} is a folder: must be the file itself"
+    if file.on_weights:
+        if not file.is_wanted:
+            yield (*place, "onWeights"), "needs dataplane.file.path: it runs when that file has changed"
+        if trouble := program_problem(file.on_weights[0]):
+            yield (*place, "onWeights"), f"{file.on_weights[0]!r}: {trouble}"
+        if any("\0" in word for word in file.on_weights):
+            yield (*place, "onWeights"), "must have no NUL character"
+    if not TIMEOUT_NS_MIN <= file.hook_timeout <= TIMEOUT_NS_MAX:
+        yield (*place, "hookTimeout"), f"must be from {Duration(TIMEOUT_NS_MIN)} to {Duration(TIMEOUT_NS_MAX)}"
+    if not 0 <= file.hook_interval <= TIMEOUT_NS_MAX:
+        yield (*place, "hookInterval"), f"must be from {Duration(0)} to {Duration(TIMEOUT_NS_MAX)}"

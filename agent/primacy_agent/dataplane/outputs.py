@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from primacy_agent.core.traffic import Traffic
@@ -85,6 +85,24 @@ class Output(Protocol):
         """End, and leave data planes with what they have."""
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of an output, for Prometheus."""
+
+    name: str
+    """As in `primacy_agent.local.metrics`, without `primacy_agent_`."""
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An output that counts what it does."""
+
+    def figures(self) -> Iterable[Figure]:
+        """All that it has counted."""
+
+
 @runtime_checkable
 class Followed(Protocol):
     """An output that knows who follows it."""
@@ -111,6 +129,15 @@ class Outputs:
         """Who follows any of them now, sorted by node."""
         found = [client for output in self.all if isinstance(output, Followed) for client in output.clients()]
         return sorted(found, key=lambda client: (client.node, client.peer))
+
+    def figures(self) -> Iterator[Figure]:
+        """What they count, and for each of them what it handed on last and whether something is wrong with it."""
+        for output in self.all:
+            yield Figure("dataplane_version", output.version, {"output": output.name})
+            yield Figure("dataplane_trouble", bool(output.trouble), {"output": output.name})
+        for output in self.all:
+            if isinstance(output, Measured):
+                yield from output.figures()
 
     async def close(self) -> None:
         for output in self.all:

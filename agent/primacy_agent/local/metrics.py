@@ -38,6 +38,12 @@ _HEADS = {
     "primacy_agent_received_bytes_total": ("counter", "Bytes of models that were fetched by this life."),
     "primacy_agent_sent_bytes_total": ("counter", "Bytes of models that were sent to others by this life."),
     "primacy_agent_uplink_bytes_per_second": ("gauge", "What this agent could send to others lately."),
+    "primacy_agent_dataplane_version": ("gauge", "Version of the weights that an output handed on last."),
+    "primacy_agent_dataplane_trouble": ("gauge", "1 while something is wrong with an output of weights."),
+    "primacy_agent_haproxy_checks_total": ("counter", "Agent checks of HAProxy, by what became of them."),
+    "primacy_agent_weights_file_writes_total": ("counter", "Replacements of the weights file."),
+    "primacy_agent_weights_hook_runs_total": ("counter", "Runs of the program onWeights."),
+    "primacy_agent_weights_hook_seconds": ("gauge", "How long its last run took."),
 }
 
 
@@ -84,6 +90,8 @@ def render_metrics(node: Node) -> str:
         if sight.rtt_ns >= 0:
             add("primacy_agent_peer_rtt_seconds", sight.rtt_ns / SECOND_NS, **what)
     _add_replication(node, add)
+    for figure in node.outputs.figures():
+        add(f"primacy_agent_{figure.name}", figure.value, **figure.labels)
     for count in node.routes.counts():
         add(
             "primacy_agent_routed_total",

@@ -20,7 +20,6 @@ from primacy_wire.messages import (
     Phase,
     RegionSpec,
     Released,
-    RouteCount,
     ToAgent,
 )
 
@@ -85,7 +84,8 @@ class Life:
             return
         self.connection = self.world.next_connection()
         self.heard_ns = self.world.time_ns
-        hello = self.holder.hello("default", f"host-{self.name}", f"{self.name}:1", self.spec())
+        spec = RegionSpec(priority=self.world.options.priorities.get(self.machine.region))
+        hello = self.holder.hello("default", f"host-{self.name}", f"{self.name}:1", spec)
         self.world.to_coordinator(self, self.connection, hello)
         self.copy.link_up()
         self.copy.submit()
@@ -106,20 +106,12 @@ class Life:
 
     def report(self) -> None:
         machine = self.machine
-        report = self.holder.report(self.now(), machine.health(), machine.load(), self.sights(), self.routed())
+        report = self.holder.report(self.now(), machine.health(), machine.load(), self._sights(), ())
         report = replace(report, lag=machine.lag)
         self.world.to_coordinator(self, self.connection, report)
         self.copy.say()
 
-    def spec(self) -> RegionSpec:
-        """What its configuration says of its region."""
-        return RegionSpec(priority=self.world.options.priorities.get(self.machine.region))
-
-    def routed(self) -> tuple[RouteCount, ...]:
-        """What it routed in this life."""
-        return ()
-
-    def sights(self) -> tuple[PeerSight, ...]:
+    def _sights(self) -> tuple[PeerSight, ...]:
         seen = []
         for region in self.world.regions:
             if region != self.machine.region:

@@ -1,0 +1,151 @@
+"""The answers to HAProxy's agent checks: one connection, one line asked, one line answered.
+
+HAProxy asks for each server line again and again (`agent-inter`), and follows what it hears. What it does not hear, or
+not understand, changes nothing: an empty line is the answer to a question that nobody can answer, and an agent that is
+dead leaves the weights as they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+
+from primacy_wire.clock import read_now
+from primacy_wire.instant import SECOND_NS
+from primacy_wire.server import ListenError, PortInUse, split_address
+
+from primacy_agent.core.agent_checks import answers
+from primacy_agent.core.traffic import Traffic
+from primacy_agent.dataplane.outputs import Figure, Tell
+
+LINE_BYTES_MAX = 256
+"""The longest question has 136: two names of 63 and what stands between and behind them."""
+LINE_S = 0.5
+"""So long a client may take for its line; then what has come is the line."""
+CONNECTIONS_MAX = 1_000
+"""At once: each is there for less than LINE_S. HAProxy tries again by itself."""
+TROUBLE_NS = 60 * SECOND_NS
+"""What went wrong is shown for so long after the last time."""
+TOLD_MAX = 20
+"""So many different questions are told of; what asks more than that is no HAProxy."""
+ANSWERED, UNKNOWN, EARLY, SILENT, REFUSED = "answered", "unknown", "early", "silent", "refused"
+OUTCOMES = (ANSWERED, UNKNOWN, EARLY, SILENT, REFUSED)
+
+
+class HaproxyChecks:
+    """Output `haproxy`."""
+
+    name = "haproxy"
+
+    def __init__(self, address: str, group: str, tell: Tell) -> None:
+        self.address = address
+        self.version = 0
+        self.counts: Counter[str] = Counter()
+        """Connections by what became of them."""
+        self._group = group
+        self._tell = tell
+        self._answers: dict[str, str] = {}
+        self._seen: set[str] = set()
+        """Regions that this life has known."""
+        self._told: set[str] = set()
+        self._fault = ""
+        self._fault_ns = -TROUBLE_NS
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    # ---- as an output
+
+    @property
+    def trouble(self) -> str:
+        return self._fault if read_now().mono_ns - self._fault_ns < TROUBLE_NS else ""
+
+    def apply(self, traffic: Traffic) -> None:
+        self._answers = answers(traffic, self._seen)
+        self._seen.update(traffic.regions)
+        self.version = traffic.version
+
+    def figures(self) -> Iterator[Figure]:
+        for outcome in OUTCOMES:
+            yield Figure("haproxy_checks_total", self.counts[outcome], {"outcome": outcome})
+
+    async def start(self) -> None:
+        host, port = split_address(self.address)
+        try:
+            self._server = await asyncio.start_server(self._serve, host, port, limit=LINE_BYTES_MAX)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(
+                    f"{self.address}: another process has port {port}: stop it or choose another port"
+                ) from error
+            raise ListenError(f"{self.address}: cannot listen: {error.strerror or error}") from error
+        self.address = f"{self.address.rpartition(':')[0]}:{self._server.sockets[0].getsockname()[1]}"
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    # ---- the protocol
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._connections) >= CONNECTIONS_MAX:
+            writer.transport.abort()
+            self._note(REFUSED, f"more than {CONNECTIONS_MAX} connections at once: is {self.address} asked by others?")
+            return
+        self._connections.add(task)
+        try:
+            asked = await _read_line(reader)
+            # Short enough for the socket's own buffer: a client that does not read holds nobody up.
+            writer.write(f"{self._answer(asked)}\n".encode())
+        except ConnectionError:
+            self.counts[SILENT] += 1
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    def _answer(self, asked: bytes) -> str:
+        """Empty: HAProxy keeps what it has."""
+        line = asked.decode("ascii", errors="replace").strip()
+        if answer := self._answers.get(line):
+            self.counts[ANSWERED] += 1
+            return answer
+        if not self._answers:
+            self.counts[EARLY] += 1
+            return ""
+        if not line:
+            self._note(SILENT, "a check sent no line: its server needs an agent-send, with \\n at its end")
+            return ""
+        shown = line if line.isprintable() else ascii(line)
+        self._note(
+            UNKNOWN,
+            f"a check asked about {shown!r}, which this agent does not know: agent-send must be "
+            f"{self._group}/REGION\\n (reads) or {self._group}.write/REGION\\n, of a region of the group",
+        )
+        return ""
+
+    def _note(self, outcome: str, fault: str) -> None:
+        """Count it, show it for a while, and tell it once."""
+        self.counts[outcome] += 1
+        self._fault, self._fault_ns = fault, read_now().mono_ns
+        if fault not in self._told and len(self._told) < TOLD_MAX:
+            self._told.add(fault)
+            self._tell("haproxy-check-unanswered", f"HAProxy agent check: {fault}", True)
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    """What stands before the first line feed; what has come so far when none comes in time. Raises ConnectionError."""
+    kept = b""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINE_S):
+            while b"\n" not in kept and len(kept) < LINE_BYTES_MAX:
+                more = await reader.read(LINE_BYTES_MAX - len(kept))
+                if not more:
+                    break
+                kept += more
+    return kept.partition(b"\n")[0]
