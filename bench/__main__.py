@@ -18,6 +18,7 @@ from bench import (
     push,
     reports,
     store,
+    traffic,
     transfer,
     weights,
 )
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "core": core_events.run,
     "weights": weights.run,
     "nasty": nasty.run,
+    "traffic": traffic.run,
     "reports": reports.run,
     "push": push.run,
     "appends": appends.run,

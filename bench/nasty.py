@@ -75,8 +75,9 @@ class Found:
 class ProbedMachine(Machine):
     """A machine whose agent sees its service as the real one does: by probes, with the default rise and fall."""
 
-    def __init__(self, bare: Machine, refuses: bool) -> None:
+    def __init__(self, bare: Machine, refuses: bool, instances: int = 2) -> None:
         super().__init__(bare.region, bare.agent, bare.clock)
+        self.instances = self.instances_well = instances
         self._names = [f"instance-{number}" for number in range(self.instances)]
         self._verdicts = Verdicts([Watched(name, name) for name in self._names])
         self._refuses = refuses

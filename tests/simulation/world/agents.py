@@ -20,6 +20,7 @@ from primacy_wire.messages import (
     Phase,
     RegionSpec,
     Released,
+    RouteCount,
     ToAgent,
 )
 
@@ -84,8 +85,7 @@ class Life:
             return
         self.connection = self.world.next_connection()
         self.heard_ns = self.world.time_ns
-        spec = RegionSpec(priority=self.world.options.priorities.get(self.machine.region))
-        hello = self.holder.hello("default", f"host-{self.name}", f"{self.name}:1", spec)
+        hello = self.holder.hello("default", f"host-{self.name}", f"{self.name}:1", self.spec())
         self.world.to_coordinator(self, self.connection, hello)
         self.copy.link_up()
         self.copy.submit()
@@ -106,12 +106,20 @@ class Life:
 
     def report(self) -> None:
         machine = self.machine
-        report = self.holder.report(self.now(), machine.health(), machine.load(), self._sights(), ())
+        report = self.holder.report(self.now(), machine.health(), machine.load(), self.sights(), self.routed())
         report = replace(report, lag=machine.lag)
         self.world.to_coordinator(self, self.connection, report)
         self.copy.say()
 
-    def _sights(self) -> tuple[PeerSight, ...]:
+    def spec(self) -> RegionSpec:
+        """What its configuration says of its region."""
+        return RegionSpec(priority=self.world.options.priorities.get(self.machine.region))
+
+    def routed(self) -> tuple[RouteCount, ...]:
+        """What it routed in this life."""
+        return ()
+
+    def sights(self) -> tuple[PeerSight, ...]:
         seen = []
         for region in self.world.regions:
             if region != self.machine.region:

@@ -35,6 +35,9 @@ def is_believed(view: ActiveView, life: Life) -> bool:
 class World:
     """One group. Several share a timeline and a brake: they are groups of one coordinator (see `fleet`)."""
 
+    life_type: type[Life] = Life
+    """What an agent's process is; a benchmark gives its agents more to see and to report."""
+
     def __init__(
         self, seed: int, options: Options, timeline: Timeline | None = None, brake: Brake | None = None, name: str = "g"
     ) -> None:
@@ -121,7 +124,7 @@ class World:
         self.after(int(self.draw.expovariate(1 / self.options.fault_every_ns)), "fault", self._fault)
 
     def boot(self, machine: Machine) -> Life:
-        life = Life(self, machine, self.next_connection())
+        life = self.life_type(self, machine, self.next_connection())
         self.lives.append(life)
         self.note(life.name, f"{life.incarnation} begins")
         life.begin()
