@@ -11,7 +11,8 @@ import click
 from primacy_cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from primacy.v1.status_service_pb2 import Event, ListEventsRequest, WatchEventsResponse
+    from primacy.v1.event_pb2 import Event
+    from primacy.v1.status_service_pb2 import ListEventsRequest, WatchEventsResponse
 
     from primacy_cli.tables import Renderable
 
@@ -43,7 +44,8 @@ def command(
         primacy events -n 20
         primacy events --follow --severity warning
     """
-    from primacy.v1.status_service_pb2 import ListEventsRequest, Severity
+    from primacy.v1.event_pb2 import Severity
+    from primacy.v1.status_service_pb2 import ListEventsRequest
     from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 
     from primacy_cli.paging import all_pages
@@ -115,7 +117,7 @@ def _print(session: Session, events: Iterable[Event]) -> None:
 
 
 def _table(events: Iterable[Event], wide: bool) -> Renderable:
-    from primacy.v1 import status_service_pb2
+    from primacy.v1 import event_pb2
     from rich.text import Text
 
     from primacy_cli.tables import table
@@ -124,7 +126,7 @@ def _table(events: Iterable[Event], wide: bool) -> Renderable:
     styles = {"WARNING": "yellow", "CRITICAL": "bold red"}
     rows = []
     for event in events:
-        severity = word(status_service_pb2.Severity, event.severity)
+        severity = word(event_pb2.Severity, event.severity)
         row: list[str | Text] = [
             clock(event.time),
             Text(severity, style=styles.get(severity, "")),

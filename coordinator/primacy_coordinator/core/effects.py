@@ -13,6 +13,7 @@ from enum import IntEnum
 from primacy_wire.messages import ToAgent
 
 from primacy_coordinator.core.model import Record
+from primacy_coordinator.core.severity import Severity as Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,6 @@ class CloseSession:
     rule: str
     """Constant for programs, e.g. `TWIN`, `REGISTRATION_CLOSED`, `PROTOCOL_VERSION`."""
     message: str
-
-
-class Severity(IntEnum):
-    INFO = 1
-    WARNING = 2
-    CRITICAL = 3
 
 
 @dataclass(frozen=True, slots=True)

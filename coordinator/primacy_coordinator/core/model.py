@@ -14,6 +14,7 @@ from typing import ClassVar
 from primacy_wire.instant import SECOND_NS
 
 from primacy_coordinator.core.log_model import ConflictPolicy, ConflictRecord, Durability, EntryRecord, LogRecord
+from primacy_coordinator.core.monitor.model import AlertRule, Slo
 
 TTL_NS_MIN = 1 * SECOND_NS
 TTL_NS_MAX = 60 * SECOND_NS
@@ -154,6 +155,8 @@ class Policy:
     """An active region that writes nothing for so long, not even a heartbeat, has a stalled log."""
     local_shift_max: float = 1.0
     """The most of its region's reads that an agent moves by itself, away from regions that it sees to be dead (I6)."""
+    alert_rules: tuple[AlertRule, ...] = ()
+    slos: tuple[Slo, ...] = ()
 
 
 def margin_up(length_ns: int, drift_ppm: int) -> int:

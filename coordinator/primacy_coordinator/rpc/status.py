@@ -6,9 +6,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
-from primacy.v1 import group_service_pb2, policy_pb2, routing_pb2
+from primacy.v1 import event_pb2, group_service_pb2, policy_pb2, routing_pb2
 from primacy.v1 import status_service_pb2 as pb
-from primacy.v1.status_service_pb2_grpc import StatusServiceServicer
 from primacy_wire.errors import Unavailable
 from primacy_wire.instant import Now
 
@@ -19,6 +18,7 @@ from primacy_coordinator.core.views import GroupView, SightView
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields, group_name
 from primacy_coordinator.rpc.lengths import render_instant, render_length
+from primacy_coordinator.rpc.monitoring import MonitoringMethods
 from primacy_coordinator.rpc.pages import Page
 from primacy_coordinator.rpc.policies import render_policy
 from primacy_coordinator.rpc.render_election import render_failover, render_lease
@@ -37,7 +37,7 @@ FAILSAFE_NOTE = (
 )
 
 
-class StatusService(StatusServiceServicer):
+class StatusService(MonitoringMethods):
     def __init__(self, calls: Calls, version: str) -> None:
         self._calls = calls
         self._version = version
@@ -183,12 +183,12 @@ def _render_doubt(record: DoubtRecord) -> group_service_pb2.Doubt:
     return rendered
 
 
-def _render_event(event: StoredEvent) -> pb.Event:
-    return pb.Event(
+def _render_event(event: StoredEvent) -> event_pb2.Event:
+    return event_pb2.Event(
         sequence=event.sequence,
         time=render_instant(event.wall_ns),
         kind=event.kind,
-        severity=pb.Severity.ValueType(event.severity),
+        severity=event_pb2.Severity.ValueType(event.severity),
         region=event.region,
         message=event.message,
         epoch=event.epoch,

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from primacy.v1 import monitoring_pb2 as monitoring_pb2
 from primacy.v1 import replication_pb2 as replication_pb2
 from primacy.v1 import routing_pb2 as routing_pb2
 import builtins as builtins
@@ -291,6 +292,8 @@ class Policy(message.Message):
     RETRY_WAIT_MAX_FIELD_NUMBER: builtins.int
     STALL_AFTER_FIELD_NUMBER: builtins.int
     LOCAL_SHIFT_MAX_FIELD_NUMBER: builtins.int
+    ALERT_RULES_FIELD_NUMBER: builtins.int
+    SLOS_FIELD_NUMBER: builtins.int
     strategy: ElectionStrategy.ValueType
     """How candidates are ranked. Default `ELECTION_STRATEGY_PRIORITY`."""
     read_strategy: routing_pb2.RoutingStrategy.ValueType
@@ -441,6 +444,14 @@ class Policy(message.Message):
         `report_interval` together, which lie between two heartbeats; default 10 s.
         """
 
+    @builtins.property
+    def alert_rules(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.AlertRule]:
+        """Alerts beside the built-in ones, and changes of those. At most 200."""
+
+    @builtins.property
+    def slos(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.Slo]:
+        """What is promised to users. At most 50."""
+
     def __init__(
         self,
         *,
@@ -485,10 +496,12 @@ class Policy(message.Message):
         retry_wait_max: duration_pb2.Duration | None = ...,
         stall_after: duration_pb2.Duration | None = ...,
         local_shift_max: builtins.float | None = ...,
+        alert_rules: abc.Iterable[monitoring_pb2.AlertRule] | None = ...,
+        slos: abc.Iterable[monitoring_pb2.Slo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_local_shift_max", b"_local_shift_max", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_timeout", b"approval_timeout", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "failback_after", b"failback_after", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "local_shift_max", b"local_shift_max", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "report_interval", b"report_interval", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_local_shift_max", b"_local_shift_max", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "approval_action", b"approval_action", "approval_timeout", b"approval_timeout", "client_traffic", b"client_traffic", "conflict_policies", b"conflict_policies", "conflict_policy", b"conflict_policy", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "durability", b"durability", "etag", b"etag", "failback", b"failback", "failback_after", b"failback_after", "failsafe", b"failsafe", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "local_shift_max", b"local_shift_max", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "required_models", b"required_models", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound", "_flap_limit", b"_flap_limit", "_local_shift_max", b"_local_shift_max", "_min_healthy_agents", b"_min_healthy_agents", "_min_undrained_regions", b"_min_undrained_regions", "_overprovisioning", b"_overprovisioning", "_panic_threshold", b"_panic_threshold", "_retry_budget", b"_retry_budget", "_weight_hysteresis", b"_weight_hysteresis", "_weight_slew", b"_weight_slew", "alert_rules", b"alert_rules", "approval_action", b"approval_action", "approval_timeout", b"approval_timeout", "client_traffic", b"client_traffic", "conflict_policies", b"conflict_policies", "conflict_policy", b"conflict_policy", "cool_down", b"cool_down", "doubt_max", b"doubt_max", "drain_time", b"drain_time", "drift_bound", b"drift_bound", "durability", b"durability", "etag", b"etag", "failback", b"failback", "failback_after", b"failback_after", "failsafe", b"failsafe", "first_wait", b"first_wait", "flap_half_life", b"flap_half_life", "flap_limit", b"flap_limit", "grace", b"grace", "hold_down", b"hold_down", "lease_ttl", b"lease_ttl", "local_shift_max", b"local_shift_max", "max_lag", b"max_lag", "max_loss", b"max_loss", "min_healthy_agents", b"min_healthy_agents", "min_undrained_regions", b"min_undrained_regions", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read_strategy", b"read_strategy", "region_weights", b"region_weights", "registration", b"registration", "report_interval", b"report_interval", "required_models", b"required_models", "retry_budget", b"retry_budget", "retry_wait_max", b"retry_wait_max", "slos", b"slos", "slow_start", b"slow_start", "stable_for", b"stable_for", "stall_after", b"stall_after", "strategy", b"strategy", "switchover_timeout", b"switchover_timeout", "weight_hysteresis", b"weight_hysteresis", "weight_slew", b"weight_slew"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__drift_bound: _TypeAlias = typing.Literal["drift_bound"]  # noqa: Y015
     _WhichOneofArgType__drift_bound: _TypeAlias = typing.Literal["_drift_bound", b"_drift_bound"]  # noqa: Y015

@@ -25,46 +25,68 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from primacy.v1 import election_pb2 as primacy_dot_v1_dot_election__pb2
+from primacy.v1 import event_pb2 as primacy_dot_v1_dot_event__pb2
 from primacy.v1 import group_service_pb2 as primacy_dot_v1_dot_group__service__pb2
+from primacy.v1 import monitoring_pb2 as primacy_dot_v1_dot_monitoring__pb2
 from primacy.v1 import override_pb2 as primacy_dot_v1_dot_override__pb2
 from primacy.v1 import policy_pb2 as primacy_dot_v1_dot_policy__pb2
 from primacy.v1 import region_pb2 as primacy_dot_v1_dot_region__pb2
 from primacy.v1 import routing_pb2 as primacy_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprimacy/v1/status_service.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19primacy/v1/election.proto\x1a\x1eprimacy/v1/group_service.proto\x1a\x19primacy/v1/override.proto\x1a\x17primacy/v1/policy.proto\x1a\x17primacy/v1/region.proto\x1a\x18primacy/v1/routing.proto\"\xe0\x01\n\x05\x45vent\x12\x15\n\x08sequence\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12&\n\x08severity\x18\x04 \x01(\x0e\x32\x14.primacy.v1.Severity\x12\x0e\n\x06region\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x03\x12\x13\n\x0b\x66\x61ilover_id\x18\x08 \x01(\t\x12\x0e\n\x06inputs\x18\t \x01(\tB\x0b\n\t_sequence\"\xc5\x01\n\x0f\x43oordinatorInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12*\n\x08\x66\x61ilsafe\x18\x05 \x01(\x0e\x32\x18.primacy.v1.FailsafeMode\x12\x15\n\rfailsafe_note\x18\x06 \x01(\t\x12\x0c\n\x04host\x18\x07 \x01(\t\"W\n\tSelfDoubt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12,\n\tremaining\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xae\x01\n\x05Sight\x12\x10\n\x08observer\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x16\n\treachable\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12&\n\x03rtt\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03\x61ge\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_reachable\"!\n\x10GetStatusRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xa5\x05\n\x11GetStatusResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\ractive_region\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12 \n\x05lease\x18\x04 \x01(\x0b\x32\x11.primacy.v1.Lease\x12#\n\x07regions\x18\x05 \x03(\x0b\x32\x12.primacy.v1.Region\x12)\n\x0cread_weights\x18\x06 \x01(\x0b\x32\x13.primacy.v1.Weights\x12*\n\rwrite_weights\x18\x07 \x01(\x0b\x32\x13.primacy.v1.Weights\x12\x1c\n\x0fweights_version\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x12\n\x05panic\x18\t \x01(\x08H\x04\x88\x01\x01\x12&\n\x08\x66\x61ilover\x18\n \x01(\x0b\x32\x14.primacy.v1.Failover\x12 \n\x05\x64oubt\x18\x0b \x01(\x0b\x32\x11.primacy.v1.Doubt\x12\"\n\x06policy\x18\x0c \x01(\x0b\x32\x12.primacy.v1.Policy\x12\x30\n\x0b\x63oordinator\x18\r \x01(\x0b\x32\x1b.primacy.v1.CoordinatorInfo\x12!\n\x06sights\x18\x0e \x03(\x0b\x32\x11.primacy.v1.Sight\x12!\n\x06\x65vents\x18\x0f \x03(\x0b\x32\x11.primacy.v1.Event\x12\'\n\toverrides\x18\x10 \x03(\x0b\x32\x14.primacy.v1.Override\x12)\n\nself_doubt\x18\x11 \x01(\x0b\x32\x15.primacy.v1.SelfDoubtB\x08\n\x06_groupB\x10\n\x0e_active_regionB\x08\n\x06_epochB\x12\n\x10_weights_versionB\x08\n\x06_panic\"\xa9\x01\n\x11ListEventsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\x12\r\n\x05kinds\x18\x05 \x03(\t\x12*\n\x0cmin_severity\x18\x06 \x01(\x0e\x32\x14.primacy.v1.Severity\x12\x13\n\x0b\x66\x61ilover_id\x18\x07 \x01(\t\"P\n\x12ListEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x12WatchEventsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_after_sequence\"8\n\x13WatchEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Event\"%\n\x14ListOverridesRequest\x12\r\n\x05group\x18\x01 \x01(\t\"^\n\x15ListOverridesResponse\x12\'\n\toverrides\x18\x01 \x03(\x0b\x32\x14.primacy.v1.Override\x12\x12\n\x05group\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_group*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03\x32\xce\x02\n\rStatusService\x12H\n\tGetStatus\x12\x1c.primacy.v1.GetStatusRequest\x1a\x1d.primacy.v1.GetStatusResponse\x12K\n\nListEvents\x12\x1d.primacy.v1.ListEventsRequest\x1a\x1e.primacy.v1.ListEventsResponse\x12T\n\rListOverrides\x12 .primacy.v1.ListOverridesRequest\x1a!.primacy.v1.ListOverridesResponse\x12P\n\x0bWatchEvents\x12\x1e.primacy.v1.WatchEventsRequest\x1a\x1f.primacy.v1.WatchEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprimacy/v1/status_service.proto\x12\nprimacy.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19primacy/v1/election.proto\x1a\x16primacy/v1/event.proto\x1a\x1eprimacy/v1/group_service.proto\x1a\x1bprimacy/v1/monitoring.proto\x1a\x19primacy/v1/override.proto\x1a\x17primacy/v1/policy.proto\x1a\x17primacy/v1/region.proto\x1a\x18primacy/v1/routing.proto\"\xc5\x01\n\x0f\x43oordinatorInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12*\n\x08\x66\x61ilsafe\x18\x05 \x01(\x0e\x32\x18.primacy.v1.FailsafeMode\x12\x15\n\rfailsafe_note\x18\x06 \x01(\t\x12\x0c\n\x04host\x18\x07 \x01(\t\"W\n\tSelfDoubt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12,\n\tremaining\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xae\x01\n\x05Sight\x12\x10\n\x08observer\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x16\n\treachable\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12&\n\x03rtt\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03\x61ge\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_reachable\"!\n\x10GetStatusRequest\x12\r\n\x05group\x18\x01 \x01(\t\"\xa5\x05\n\x11GetStatusResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\ractive_region\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12 \n\x05lease\x18\x04 \x01(\x0b\x32\x11.primacy.v1.Lease\x12#\n\x07regions\x18\x05 \x03(\x0b\x32\x12.primacy.v1.Region\x12)\n\x0cread_weights\x18\x06 \x01(\x0b\x32\x13.primacy.v1.Weights\x12*\n\rwrite_weights\x18\x07 \x01(\x0b\x32\x13.primacy.v1.Weights\x12\x1c\n\x0fweights_version\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x12\n\x05panic\x18\t \x01(\x08H\x04\x88\x01\x01\x12&\n\x08\x66\x61ilover\x18\n \x01(\x0b\x32\x14.primacy.v1.Failover\x12 \n\x05\x64oubt\x18\x0b \x01(\x0b\x32\x11.primacy.v1.Doubt\x12\"\n\x06policy\x18\x0c \x01(\x0b\x32\x12.primacy.v1.Policy\x12\x30\n\x0b\x63oordinator\x18\r \x01(\x0b\x32\x1b.primacy.v1.CoordinatorInfo\x12!\n\x06sights\x18\x0e \x03(\x0b\x32\x11.primacy.v1.Sight\x12!\n\x06\x65vents\x18\x0f \x03(\x0b\x32\x11.primacy.v1.Event\x12\'\n\toverrides\x18\x10 \x03(\x0b\x32\x14.primacy.v1.Override\x12)\n\nself_doubt\x18\x11 \x01(\x0b\x32\x15.primacy.v1.SelfDoubtB\x08\n\x06_groupB\x10\n\x0e_active_regionB\x08\n\x06_epochB\x12\n\x10_weights_versionB\x08\n\x06_panic\"\xa9\x01\n\x11ListEventsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06region\x18\x04 \x01(\t\x12\r\n\x05kinds\x18\x05 \x03(\t\x12*\n\x0cmin_severity\x18\x06 \x01(\x0e\x32\x14.primacy.v1.Severity\x12\x13\n\x0b\x66\x61ilover_id\x18\x07 \x01(\t\"P\n\x12ListEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x12WatchEventsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x1b\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_after_sequence\"8\n\x13WatchEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Event\"%\n\x14ListOverridesRequest\x12\r\n\x05group\x18\x01 \x01(\t\"^\n\x15ListOverridesResponse\x12\'\n\toverrides\x18\x01 \x03(\x0b\x32\x14.primacy.v1.Override\x12\x12\n\x05group\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_group\"#\n\x12ListMetricsRequest\x12\r\n\x05group\x18\x01 \x01(\t\"~\n\x13ListMetricsResponse\x12\'\n\x07metrics\x18\x01 \x03(\x0b\x32\x16.primacy.v1.MetricInfo\x12\x12\n\x05group\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07\x64ropped\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_groupB\n\n\x08_dropped\"\xc5\x02\n\x13QueryMetricsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06series\x18\x02 \x01(\t\x12\x0f\n\x07regions\x18\x03 \x03(\t\x12\x15\n\rtarget_region\x18\x04 \x01(\t\x12\x0e\n\x06global\x18\x05 \x01(\x08\x12\x32\n\x0b\x61ggregation\x18\x06 \x01(\x0e\x32\x1d.primacy.v1.MetricAggregation\x12\x15\n\x08quantile\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12(\n\x05range\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04step\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\n\t_quantile\"\xaf\x01\n\x14QueryMetricsResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12&\n\x06metric\x18\x02 \x01(\x0b\x32\x16.primacy.v1.MetricInfo\x12\'\n\x04step\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x06series\x18\x04 \x03(\x0b\x32\x18.primacy.v1.MetricSeriesB\x08\n\x06_group\"\x84\x01\n\x15GetPerformanceRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x63ompare_before\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x80\x03\n\x16GetPerformanceResponse\x12\x12\n\x05group\x18\x01 \x01(\tH\x00\x88\x01\x01\x12-\n\x06global\x18\x02 \x01(\x0b\x32\x1d.primacy.v1.RegionPerformance\x12.\n\x07regions\x18\x03 \x03(\x0b\x32\x1d.primacy.v1.RegionPerformance\x12*\n\x0bround_trips\x18\x04 \x03(\x0b\x32\x15.primacy.v1.RoundTrip\x12\x32\n\tfailovers\x18\x05 \x01(\x0b\x32\x1f.primacy.v1.FailoverPerformance\x12\x39\n\x10\x66\x61ilovers_before\x18\x06 \x01(\x0b\x32\x1f.primacy.v1.FailoverPerformance\x12#\n\x04slos\x18\x07 \x03(\x0b\x32\x15.primacy.v1.SloStatus\x12)\n\x06window\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06_group\"Q\n\x11ListAlertsRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\x18\n\x10include_resolved\x18\x02 \x01(\x08\x12\x13\n\x0b\x63\x61uses_only\x18\x03 \x01(\x08\"\xf6\x01\n\x12ListAlertsResponse\x12!\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x11.primacy.v1.Alert\x12\x12\n\x05group\x18\x02 \x01(\tH\x00\x88\x01\x01\x12$\n\x05sinks\x18\x03 \x03(\x0b\x32\x15.primacy.v1.AlertSink\x12\x45\n\x0c\x62roken_rules\x18\x04 \x03(\x0b\x32/.primacy.v1.ListAlertsResponse.BrokenRulesEntry\x1a\x32\n\x10\x42rokenRulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_group\"S\n\x17\x41\x63knowledgeAlertRequest\x12\r\n\x05group\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\"<\n\x18\x41\x63knowledgeAlertResponse\x12 \n\x05\x61lert\x18\x01 \x01(\x0b\x32\x11.primacy.v1.Alert2\xf6\x05\n\rStatusService\x12H\n\tGetStatus\x12\x1c.primacy.v1.GetStatusRequest\x1a\x1d.primacy.v1.GetStatusResponse\x12K\n\nListEvents\x12\x1d.primacy.v1.ListEventsRequest\x1a\x1e.primacy.v1.ListEventsResponse\x12T\n\rListOverrides\x12 .primacy.v1.ListOverridesRequest\x1a!.primacy.v1.ListOverridesResponse\x12P\n\x0bWatchEvents\x12\x1e.primacy.v1.WatchEventsRequest\x1a\x1f.primacy.v1.WatchEventsResponse0\x01\x12N\n\x0bListMetrics\x12\x1e.primacy.v1.ListMetricsRequest\x1a\x1f.primacy.v1.ListMetricsResponse\x12Q\n\x0cQueryMetrics\x12\x1f.primacy.v1.QueryMetricsRequest\x1a .primacy.v1.QueryMetricsResponse\x12W\n\x0eGetPerformance\x12!.primacy.v1.GetPerformanceRequest\x1a\".primacy.v1.GetPerformanceResponse\x12K\n\nListAlerts\x12\x1d.primacy.v1.ListAlertsRequest\x1a\x1e.primacy.v1.ListAlertsResponse\x12]\n\x10\x41\x63knowledgeAlert\x12#.primacy.v1.AcknowledgeAlertRequest\x1a$.primacy.v1.AcknowledgeAlertResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primacy.v1.status_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=2214
-  _globals['_SEVERITY']._serialized_end=2314
-  _globals['_EVENT']._serialized_start=275
-  _globals['_EVENT']._serialized_end=499
-  _globals['_COORDINATORINFO']._serialized_start=502
-  _globals['_COORDINATORINFO']._serialized_end=699
-  _globals['_SELFDOUBT']._serialized_start=701
-  _globals['_SELFDOUBT']._serialized_end=788
-  _globals['_SIGHT']._serialized_start=791
-  _globals['_SIGHT']._serialized_end=965
-  _globals['_GETSTATUSREQUEST']._serialized_start=967
-  _globals['_GETSTATUSREQUEST']._serialized_end=1000
-  _globals['_GETSTATUSRESPONSE']._serialized_start=1003
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1680
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1683
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1852
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1854
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1934
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1936
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=2019
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=2021
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2077
-  _globals['_LISTOVERRIDESREQUEST']._serialized_start=2079
-  _globals['_LISTOVERRIDESREQUEST']._serialized_end=2116
-  _globals['_LISTOVERRIDESRESPONSE']._serialized_start=2118
-  _globals['_LISTOVERRIDESRESPONSE']._serialized_end=2212
-  _globals['_STATUSSERVICE']._serialized_start=2317
-  _globals['_STATUSSERVICE']._serialized_end=2651
+  _globals['_LISTALERTSRESPONSE_BROKENRULESENTRY']._loaded_options = None
+  _globals['_LISTALERTSRESPONSE_BROKENRULESENTRY']._serialized_options = b'8\001'
+  _globals['_COORDINATORINFO']._serialized_start=328
+  _globals['_COORDINATORINFO']._serialized_end=525
+  _globals['_SELFDOUBT']._serialized_start=527
+  _globals['_SELFDOUBT']._serialized_end=614
+  _globals['_SIGHT']._serialized_start=617
+  _globals['_SIGHT']._serialized_end=791
+  _globals['_GETSTATUSREQUEST']._serialized_start=793
+  _globals['_GETSTATUSREQUEST']._serialized_end=826
+  _globals['_GETSTATUSRESPONSE']._serialized_start=829
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1506
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1509
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1678
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1680
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1760
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=1762
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1845
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1847
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1903
+  _globals['_LISTOVERRIDESREQUEST']._serialized_start=1905
+  _globals['_LISTOVERRIDESREQUEST']._serialized_end=1942
+  _globals['_LISTOVERRIDESRESPONSE']._serialized_start=1944
+  _globals['_LISTOVERRIDESRESPONSE']._serialized_end=2038
+  _globals['_LISTMETRICSREQUEST']._serialized_start=2040
+  _globals['_LISTMETRICSREQUEST']._serialized_end=2075
+  _globals['_LISTMETRICSRESPONSE']._serialized_start=2077
+  _globals['_LISTMETRICSRESPONSE']._serialized_end=2203
+  _globals['_QUERYMETRICSREQUEST']._serialized_start=2206
+  _globals['_QUERYMETRICSREQUEST']._serialized_end=2531
+  _globals['_QUERYMETRICSRESPONSE']._serialized_start=2534
+  _globals['_QUERYMETRICSRESPONSE']._serialized_end=2709
+  _globals['_GETPERFORMANCEREQUEST']._serialized_start=2712
+  _globals['_GETPERFORMANCEREQUEST']._serialized_end=2844
+  _globals['_GETPERFORMANCERESPONSE']._serialized_start=2847
+  _globals['_GETPERFORMANCERESPONSE']._serialized_end=3231
+  _globals['_LISTALERTSREQUEST']._serialized_start=3233
+  _globals['_LISTALERTSREQUEST']._serialized_end=3314
+  _globals['_LISTALERTSRESPONSE']._serialized_start=3317
+  _globals['_LISTALERTSRESPONSE']._serialized_end=3563
+  _globals['_LISTALERTSRESPONSE_BROKENRULESENTRY']._serialized_start=3503
+  _globals['_LISTALERTSRESPONSE_BROKENRULESENTRY']._serialized_end=3553
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=3565
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=3648
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=3650
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=3710
+  _globals['_STATUSSERVICE']._serialized_start=3713
+  _globals['_STATUSSERVICE']._serialized_end=4471
 # @@protoc_insertion_point(module_scope)

@@ -9,9 +9,10 @@ from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
-from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from primacy.v1 import election_pb2 as election_pb2
+from primacy.v1 import event_pb2 as event_pb2
 from primacy.v1 import group_service_pb2 as group_service_pb2
+from primacy.v1 import monitoring_pb2 as monitoring_pb2
 from primacy.v1 import override_pb2 as override_pb2
 from primacy.v1 import policy_pb2 as policy_pb2
 from primacy.v1 import region_pb2 as region_pb2
@@ -26,89 +27,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
-
-class _Severity:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _SeverityEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Severity.ValueType], builtins.type):
-    DESCRIPTOR: descriptor.EnumDescriptor
-    SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
-    """Not specified."""
-    SEVERITY_INFO: _Severity.ValueType  # 1
-    """Nothing to do."""
-    SEVERITY_WARNING: _Severity.ValueType  # 2
-    """Look at it soon."""
-    SEVERITY_CRITICAL: _Severity.ValueType  # 3
-    """Look at it now."""
-
-class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper):
-    """How much an event matters."""
-
-SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
-"""Not specified."""
-SEVERITY_INFO: Severity.ValueType  # 1
-"""Nothing to do."""
-SEVERITY_WARNING: Severity.ValueType  # 2
-"""Look at it soon."""
-SEVERITY_CRITICAL: Severity.ValueType  # 3
-"""Look at it now."""
-
-@typing.final
-class Event(message.Message):
-    """One entry of the journal: a decision, or a fact that one rests on."""
-
-    DESCRIPTOR: descriptor.Descriptor
-
-    SEQUENCE_FIELD_NUMBER: builtins.int
-    TIME_FIELD_NUMBER: builtins.int
-    KIND_FIELD_NUMBER: builtins.int
-    SEVERITY_FIELD_NUMBER: builtins.int
-    REGION_FIELD_NUMBER: builtins.int
-    MESSAGE_FIELD_NUMBER: builtins.int
-    EPOCH_FIELD_NUMBER: builtins.int
-    FAILOVER_ID_FIELD_NUMBER: builtins.int
-    INPUTS_FIELD_NUMBER: builtins.int
-    sequence: builtins.int
-    """Its number in the group's journal; grows."""
-    kind: builtins.str
-    """A constant for programs, e.g. `region-status`, `lease-granted`."""
-    severity: Severity.ValueType
-    """How much it matters."""
-    region: builtins.str
-    """The region that it is about. Empty when about none."""
-    message: builtins.str
-    """What happened, in one sentence."""
-    epoch: builtins.int
-    """The epoch that it is about; 0 when about none."""
-    failover_id: builtins.str
-    """The move that it belongs to. Empty when to none."""
-    inputs: builtins.str
-    """What the decision was made from, as JSON. Empty when nothing was decided."""
-    @builtins.property
-    def time(self) -> timestamp_pb2.Timestamp:
-        """When it happened."""
-
-    def __init__(
-        self,
-        *,
-        sequence: builtins.int | None = ...,
-        time: timestamp_pb2.Timestamp | None = ...,
-        kind: builtins.str = ...,
-        severity: Severity.ValueType = ...,
-        region: builtins.str = ...,
-        message: builtins.str = ...,
-        epoch: builtins.int = ...,
-        failover_id: builtins.str = ...,
-        inputs: builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_sequence", b"_sequence", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_sequence", b"_sequence", "epoch", b"epoch", "failover_id", b"failover_id", "inputs", b"inputs", "kind", b"kind", "message", b"message", "region", b"region", "sequence", b"sequence", "severity", b"severity", "time", b"time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__sequence: _TypeAlias = typing.Literal["sequence"]  # noqa: Y015
-    _WhichOneofArgType__sequence: _TypeAlias = typing.Literal["_sequence", b"_sequence"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence) -> _WhichOneofReturnType__sequence | None: ...
 
 @typing.final
 class CoordinatorInfo(message.Message):
@@ -322,7 +240,7 @@ class GetStatusResponse(message.Message):
         """What agents see of other regions."""
 
     @builtins.property
-    def events(self) -> containers.RepeatedCompositeFieldContainer[Event]:
+    def events(self) -> containers.RepeatedCompositeFieldContainer[event_pb2.Event]:
         """The newest events, newest first."""
 
     @builtins.property
@@ -350,7 +268,7 @@ class GetStatusResponse(message.Message):
         policy: policy_pb2.Policy | None = ...,
         coordinator: CoordinatorInfo | None = ...,
         sights: abc.Iterable[Sight] | None = ...,
-        events: abc.Iterable[Event] | None = ...,
+        events: abc.Iterable[event_pb2.Event] | None = ...,
         overrides: abc.Iterable[override_pb2.Override] | None = ...,
         self_doubt: SelfDoubt | None = ...,
     ) -> None: ...
@@ -400,7 +318,7 @@ class ListEventsRequest(message.Message):
     """The `next_page_token` of the page before. Empty means the first page."""
     region: builtins.str
     """Returns events about this region only. Empty means all."""
-    min_severity: Severity.ValueType
+    min_severity: event_pb2.Severity.ValueType
     """Returns events of at least this severity. Not set means all."""
     failover_id: builtins.str
     """Returns events of this move only. Empty means all."""
@@ -416,7 +334,7 @@ class ListEventsRequest(message.Message):
         page_token: builtins.str = ...,
         region: builtins.str = ...,
         kinds: abc.Iterable[builtins.str] | None = ...,
-        min_severity: Severity.ValueType = ...,
+        min_severity: event_pb2.Severity.ValueType = ...,
         failover_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -436,13 +354,13 @@ class ListEventsResponse(message.Message):
     next_page_token: builtins.str
     """Token of the next page. Empty when this is the last."""
     @builtins.property
-    def events(self) -> containers.RepeatedCompositeFieldContainer[Event]:
+    def events(self) -> containers.RepeatedCompositeFieldContainer[event_pb2.Event]:
         """The events, newest first."""
 
     def __init__(
         self,
         *,
-        events: abc.Iterable[Event] | None = ...,
+        events: abc.Iterable[event_pb2.Event] | None = ...,
         next_page_token: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -485,13 +403,13 @@ class WatchEventsResponse(message.Message):
 
     EVENTS_FIELD_NUMBER: builtins.int
     @builtins.property
-    def events(self) -> containers.RepeatedCompositeFieldContainer[Event]:
+    def events(self) -> containers.RepeatedCompositeFieldContainer[event_pb2.Event]:
         """Events in order, oldest first. The first message may have none."""
 
     def __init__(
         self,
         *,
-        events: abc.Iterable[Event] | None = ...,
+        events: abc.Iterable[event_pb2.Event] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
@@ -546,3 +464,396 @@ class ListOverridesResponse(message.Message):
     _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
     _WhichOneofArgType__group: _TypeAlias = typing.Literal["_group", b"_group"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+
+@typing.final
+class ListMetricsRequest(message.Message):
+    """Request message for [ListMetrics][primacy.v1.StatusService.ListMetrics]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListMetricsResponse(message.Message):
+    """Response message for [ListMetrics][primacy.v1.StatusService.ListMetrics]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    METRICS_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    DROPPED_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group."""
+    dropped: builtins.int
+    """Values that were left out since the coordinator started, because there were too many series."""
+    @builtins.property
+    def metrics(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.MetricInfo]:
+        """The series, sorted by name."""
+
+    def __init__(
+        self,
+        *,
+        metrics: abc.Iterable[monitoring_pb2.MetricInfo] | None = ...,
+        group: builtins.str | None = ...,
+        dropped: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_dropped", b"_dropped", "_group", b"_group", "dropped", b"dropped", "group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_dropped", b"_dropped", "_group", b"_group", "dropped", b"dropped", "group", b"group", "metrics", b"metrics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dropped: _TypeAlias = typing.Literal["dropped"]  # noqa: Y015
+    _WhichOneofArgType__dropped: _TypeAlias = typing.Literal["_dropped", b"_dropped"]  # noqa: Y015
+    _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = typing.Literal["_group", b"_group"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dropped) -> _WhichOneofReturnType__dropped | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+
+@typing.final
+class QueryMetricsRequest(message.Message):
+    """Request message for [QueryMetrics][primacy.v1.StatusService.QueryMetrics]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    SERIES_FIELD_NUMBER: builtins.int
+    REGIONS_FIELD_NUMBER: builtins.int
+    TARGET_REGION_FIELD_NUMBER: builtins.int
+    GLOBAL_FIELD_NUMBER: builtins.int
+    AGGREGATION_FIELD_NUMBER: builtins.int
+    QUANTILE_FIELD_NUMBER: builtins.int
+    RANGE_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    series: builtins.str
+    """The series."""
+    target_region: builtins.str
+    """Only this region at the other end. Empty: all."""
+    aggregation: monitoring_pb2.MetricAggregation.ValueType
+    """How the values of a step become one."""
+    quantile: builtins.float
+    """For `METRIC_AGGREGATION_QUANTILE`, 0 to 1. Default 0.99."""
+    @builtins.property
+    def regions(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Only these regions. Empty: all."""
+
+    @builtins.property
+    def range(self) -> duration_pb2.Duration:
+        """How far back. Above 0, at most 31 days, default 15 min."""
+
+    @builtins.property
+    def end_time(self) -> timestamp_pb2.Timestamp:
+        """Where the range ends. Not set: now."""
+
+    @builtins.property
+    def step(self) -> duration_pb2.Duration:
+        """Length of a step. 1 s or more, at most 11,000 steps in the range. Not set: so that there are some 200."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        series: builtins.str = ...,
+        regions: abc.Iterable[builtins.str] | None = ...,
+        target_region: builtins.str = ...,
+        aggregation: monitoring_pb2.MetricAggregation.ValueType = ...,
+        quantile: builtins.float | None = ...,
+        range: duration_pb2.Duration | None = ...,
+        end_time: timestamp_pb2.Timestamp | None = ...,
+        step: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_quantile", b"_quantile", "end_time", b"end_time", "quantile", b"quantile", "range", b"range", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_quantile", b"_quantile", "aggregation", b"aggregation", "end_time", b"end_time", "global", b"global", "group", b"group", "quantile", b"quantile", "range", b"range", "regions", b"regions", "series", b"series", "step", b"step", "target_region", b"target_region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quantile: _TypeAlias = typing.Literal["quantile"]  # noqa: Y015
+    _WhichOneofArgType__quantile: _TypeAlias = typing.Literal["_quantile", b"_quantile"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantile) -> _WhichOneofReturnType__quantile | None: ...
+
+@typing.final
+class QueryMetricsResponse(message.Message):
+    """Response message for [QueryMetrics][primacy.v1.StatusService.QueryMetrics]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    METRIC_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    SERIES_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group."""
+    @builtins.property
+    def metric(self) -> monitoring_pb2.MetricInfo:
+        """What was asked for."""
+
+    @builtins.property
+    def step(self) -> duration_pb2.Duration:
+        """Length of a step: never shorter than what is kept of that time."""
+
+    @builtins.property
+    def series(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.MetricSeries]:
+        """The series, sorted by region and target region."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str | None = ...,
+        metric: monitoring_pb2.MetricInfo | None = ...,
+        step: duration_pb2.Duration | None = ...,
+        series: abc.Iterable[monitoring_pb2.MetricSeries] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "group", b"group", "metric", b"metric", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "group", b"group", "metric", b"metric", "series", b"series", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = typing.Literal["_group", b"_group"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+
+@typing.final
+class GetPerformanceRequest(message.Message):
+    """Request message for [GetPerformance][primacy.v1.StatusService.GetPerformance]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    WINDOW_FIELD_NUMBER: builtins.int
+    COMPARE_BEFORE_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    @builtins.property
+    def window(self) -> duration_pb2.Duration:
+        """Length of the window that ends now. 1 min to 31 days, default 1 h."""
+
+    @builtins.property
+    def compare_before(self) -> duration_pb2.Duration:
+        """How long before it the window ends that it is compared with. Default: `window`, which is just before."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        window: duration_pb2.Duration | None = ...,
+        compare_before: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["compare_before", b"compare_before", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["compare_before", b"compare_before", "group", b"group", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetPerformanceResponse(message.Message):
+    """Response message for [GetPerformance][primacy.v1.StatusService.GetPerformance]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    GLOBAL_FIELD_NUMBER: builtins.int
+    REGIONS_FIELD_NUMBER: builtins.int
+    ROUND_TRIPS_FIELD_NUMBER: builtins.int
+    FAILOVERS_FIELD_NUMBER: builtins.int
+    FAILOVERS_BEFORE_FIELD_NUMBER: builtins.int
+    SLOS_FIELD_NUMBER: builtins.int
+    WINDOW_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group."""
+    @builtins.property
+    def regions(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.RegionPerformance]:
+        """Each region, sorted by name."""
+
+    @builtins.property
+    def round_trips(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.RoundTrip]:
+        """Round trips, sorted by both regions."""
+
+    @builtins.property
+    def failovers(self) -> monitoring_pb2.FailoverPerformance:
+        """Moves of the lease."""
+
+    @builtins.property
+    def failovers_before(self) -> monitoring_pb2.FailoverPerformance:
+        """The same in the window that is compared with."""
+
+    @builtins.property
+    def slos(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.SloStatus]:
+        """Objectives, in the order of the policy, each for the group and then by region."""
+
+    @builtins.property
+    def window(self) -> duration_pb2.Duration:
+        """The window."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str | None = ...,
+        regions: abc.Iterable[monitoring_pb2.RegionPerformance] | None = ...,
+        round_trips: abc.Iterable[monitoring_pb2.RoundTrip] | None = ...,
+        failovers: monitoring_pb2.FailoverPerformance | None = ...,
+        failovers_before: monitoring_pb2.FailoverPerformance | None = ...,
+        slos: abc.Iterable[monitoring_pb2.SloStatus] | None = ...,
+        window: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "failovers", b"failovers", "failovers_before", b"failovers_before", "global", b"global", "group", b"group", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "failovers", b"failovers", "failovers_before", b"failovers_before", "global", b"global", "group", b"group", "regions", b"regions", "round_trips", b"round_trips", "slos", b"slos", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = typing.Literal["_group", b"_group"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+
+@typing.final
+class ListAlertsRequest(message.Message):
+    """Request message for [ListAlerts][primacy.v1.StatusService.ListAlerts]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    INCLUDE_RESOLVED_FIELD_NUMBER: builtins.int
+    CAUSES_ONLY_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    include_resolved: builtins.bool
+    """Adds the alerts that were resolved lately."""
+    causes_only: builtins.bool
+    """Leaves out those that another one explains."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        include_resolved: builtins.bool = ...,
+        causes_only: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["causes_only", b"causes_only", "group", b"group", "include_resolved", b"include_resolved"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListAlertsResponse(message.Message):
+    """Response message for [ListAlerts][primacy.v1.StatusService.ListAlerts]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class BrokenRulesEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ALERTS_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    SINKS_FIELD_NUMBER: builtins.int
+    BROKEN_RULES_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group."""
+    @builtins.property
+    def alerts(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.Alert]:
+        """The alerts."""
+
+    @builtins.property
+    def sinks(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.AlertSink]:
+        """How alerts leave the coordinator."""
+
+    @builtins.property
+    def broken_rules(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """Rules that cannot be evaluated, and why: name to reason."""
+
+    def __init__(
+        self,
+        *,
+        alerts: abc.Iterable[monitoring_pb2.Alert] | None = ...,
+        group: builtins.str | None = ...,
+        sinks: abc.Iterable[monitoring_pb2.AlertSink] | None = ...,
+        broken_rules: abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "alerts", b"alerts", "broken_rules", b"broken_rules", "group", b"group", "sinks", b"sinks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
+    _WhichOneofArgType__group: _TypeAlias = typing.Literal["_group", b"_group"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__group) -> _WhichOneofReturnType__group | None: ...
+
+@typing.final
+class AcknowledgeAlertRequest(message.Message):
+    """Request message for [AcknowledgeAlert][primacy.v1.StatusService.AcknowledgeAlert]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    id: builtins.str
+    """The alert."""
+    reason: builtins.str
+    """Why, or what is being done. Required."""
+    owner: builtins.str
+    """Who looks after it."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        id: builtins.str = ...,
+        reason: builtins.str = ...,
+        owner: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "id", b"id", "owner", b"owner", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class AcknowledgeAlertResponse(message.Message):
+    """Response message for [AcknowledgeAlert][primacy.v1.StatusService.AcknowledgeAlert]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ALERT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def alert(self) -> monitoring_pb2.Alert:
+        """The alert."""
+
+    def __init__(
+        self,
+        *,
+        alert: monitoring_pb2.Alert | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["alert", b"alert"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["alert", b"alert"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

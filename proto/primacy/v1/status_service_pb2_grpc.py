@@ -58,6 +58,31 @@ class StatusServiceStub:
                 request_serializer=primacy_dot_v1_dot_status__service__pb2.WatchEventsRequest.SerializeToString,
                 response_deserializer=primacy_dot_v1_dot_status__service__pb2.WatchEventsResponse.FromString,
                 _registered_method=True)
+        self.ListMetrics = channel.unary_unary(
+                '/primacy.v1.StatusService/ListMetrics',
+                request_serializer=primacy_dot_v1_dot_status__service__pb2.ListMetricsRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_status__service__pb2.ListMetricsResponse.FromString,
+                _registered_method=True)
+        self.QueryMetrics = channel.unary_unary(
+                '/primacy.v1.StatusService/QueryMetrics',
+                request_serializer=primacy_dot_v1_dot_status__service__pb2.QueryMetricsRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_status__service__pb2.QueryMetricsResponse.FromString,
+                _registered_method=True)
+        self.GetPerformance = channel.unary_unary(
+                '/primacy.v1.StatusService/GetPerformance',
+                request_serializer=primacy_dot_v1_dot_status__service__pb2.GetPerformanceRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_status__service__pb2.GetPerformanceResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/primacy.v1.StatusService/ListAlerts',
+                request_serializer=primacy_dot_v1_dot_status__service__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_status__service__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeAlert = channel.unary_unary(
+                '/primacy.v1.StatusService/AcknowledgeAlert',
+                request_serializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertResponse.FromString,
+                _registered_method=True)
 
 
 class StatusServiceServicer:
@@ -95,6 +120,45 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMetrics(self, request, context):
+        """Returns the series that can be asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryMetrics(self, request, context):
+        """Returns what was measured of one series.
+
+        `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPerformance(self, request, context):
+        """Returns how the group and each region did, beside an earlier window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """Returns alerts: those that fire or may soon, worst first, then the resolved ones, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeAlert(self, request, context):
+        """Says that somebody looks after an alert: it is not sent again until it has been resolved.
+
+        Safe to repeat. `NOT_FOUND` when it does not fire.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatusServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -117,6 +181,31 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.WatchEvents,
                     request_deserializer=primacy_dot_v1_dot_status__service__pb2.WatchEventsRequest.FromString,
                     response_serializer=primacy_dot_v1_dot_status__service__pb2.WatchEventsResponse.SerializeToString,
+            ),
+            'ListMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMetrics,
+                    request_deserializer=primacy_dot_v1_dot_status__service__pb2.ListMetricsRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_status__service__pb2.ListMetricsResponse.SerializeToString,
+            ),
+            'QueryMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryMetrics,
+                    request_deserializer=primacy_dot_v1_dot_status__service__pb2.QueryMetricsRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_status__service__pb2.QueryMetricsResponse.SerializeToString,
+            ),
+            'GetPerformance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPerformance,
+                    request_deserializer=primacy_dot_v1_dot_status__service__pb2.GetPerformanceRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_status__service__pb2.GetPerformanceResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=primacy_dot_v1_dot_status__service__pb2.ListAlertsRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_status__service__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'AcknowledgeAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeAlert,
+                    request_deserializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -231,6 +320,141 @@ class StatusService:
             '/primacy.v1.StatusService/WatchEvents',
             primacy_dot_v1_dot_status__service__pb2.WatchEventsRequest.SerializeToString,
             primacy_dot_v1_dot_status__service__pb2.WatchEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.StatusService/ListMetrics',
+            primacy_dot_v1_dot_status__service__pb2.ListMetricsRequest.SerializeToString,
+            primacy_dot_v1_dot_status__service__pb2.ListMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.StatusService/QueryMetrics',
+            primacy_dot_v1_dot_status__service__pb2.QueryMetricsRequest.SerializeToString,
+            primacy_dot_v1_dot_status__service__pb2.QueryMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPerformance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.StatusService/GetPerformance',
+            primacy_dot_v1_dot_status__service__pb2.GetPerformanceRequest.SerializeToString,
+            primacy_dot_v1_dot_status__service__pb2.GetPerformanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.StatusService/ListAlerts',
+            primacy_dot_v1_dot_status__service__pb2.ListAlertsRequest.SerializeToString,
+            primacy_dot_v1_dot_status__service__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.StatusService/AcknowledgeAlert',
+            primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+            primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,22 @@ class StatusServiceStub:
     """Returns all overrides in force, sorted by kind and region."""
     WatchEvents: grpc.UnaryStreamMultiCallable[status_service_pb2.WatchEventsRequest, status_service_pb2.WatchEventsResponse]
     """Sends the newest events, oldest of them first, then each new one as it happens."""
+    ListMetrics: grpc.UnaryUnaryMultiCallable[status_service_pb2.ListMetricsRequest, status_service_pb2.ListMetricsResponse]
+    """Returns the series that can be asked for."""
+    QueryMetrics: grpc.UnaryUnaryMultiCallable[status_service_pb2.QueryMetricsRequest, status_service_pb2.QueryMetricsResponse]
+    """Returns what was measured of one series.
+
+    `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+    """
+    GetPerformance: grpc.UnaryUnaryMultiCallable[status_service_pb2.GetPerformanceRequest, status_service_pb2.GetPerformanceResponse]
+    """Returns how the group and each region did, beside an earlier window."""
+    ListAlerts: grpc.UnaryUnaryMultiCallable[status_service_pb2.ListAlertsRequest, status_service_pb2.ListAlertsResponse]
+    """Returns alerts: those that fire or may soon, worst first, then the resolved ones, newest first."""
+    AcknowledgeAlert: grpc.UnaryUnaryMultiCallable[status_service_pb2.AcknowledgeAlertRequest, status_service_pb2.AcknowledgeAlertResponse]
+    """Says that somebody looks after an alert: it is not sent again until it has been resolved.
+
+    Safe to repeat. `NOT_FOUND` when it does not fire.
+    """
 
 @typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
@@ -63,6 +79,22 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Returns all overrides in force, sorted by kind and region."""
     WatchEvents: aio.UnaryStreamMultiCallable[status_service_pb2.WatchEventsRequest, status_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """Sends the newest events, oldest of them first, then each new one as it happens."""
+    ListMetrics: aio.UnaryUnaryMultiCallable[status_service_pb2.ListMetricsRequest, status_service_pb2.ListMetricsResponse]  # type: ignore[assignment]
+    """Returns the series that can be asked for."""
+    QueryMetrics: aio.UnaryUnaryMultiCallable[status_service_pb2.QueryMetricsRequest, status_service_pb2.QueryMetricsResponse]  # type: ignore[assignment]
+    """Returns what was measured of one series.
+
+    `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+    """
+    GetPerformance: aio.UnaryUnaryMultiCallable[status_service_pb2.GetPerformanceRequest, status_service_pb2.GetPerformanceResponse]  # type: ignore[assignment]
+    """Returns how the group and each region did, beside an earlier window."""
+    ListAlerts: aio.UnaryUnaryMultiCallable[status_service_pb2.ListAlertsRequest, status_service_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """Returns alerts: those that fire or may soon, worst first, then the resolved ones, newest first."""
+    AcknowledgeAlert: aio.UnaryUnaryMultiCallable[status_service_pb2.AcknowledgeAlertRequest, status_service_pb2.AcknowledgeAlertResponse]  # type: ignore[assignment]
+    """Says that somebody looks after an alert: it is not sent again until it has been resolved.
+
+    Safe to repeat. `NOT_FOUND` when it does not fire.
+    """
 
 class StatusServiceServicer(metaclass=abc_1.ABCMeta):
     """Shows a group and what happened to it.
@@ -102,5 +134,51 @@ class StatusServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[abc.Iterator[status_service_pb2.WatchEventsResponse], abc.AsyncIterator[status_service_pb2.WatchEventsResponse]]:
         """Sends the newest events, oldest of them first, then each new one as it happens."""
+
+    @abc_1.abstractmethod
+    def ListMetrics(
+        self,
+        request: status_service_pb2.ListMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[status_service_pb2.ListMetricsResponse, abc.Awaitable[status_service_pb2.ListMetricsResponse]]:
+        """Returns the series that can be asked for."""
+
+    @abc_1.abstractmethod
+    def QueryMetrics(
+        self,
+        request: status_service_pb2.QueryMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[status_service_pb2.QueryMetricsResponse, abc.Awaitable[status_service_pb2.QueryMetricsResponse]]:
+        """Returns what was measured of one series.
+
+        `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+        """
+
+    @abc_1.abstractmethod
+    def GetPerformance(
+        self,
+        request: status_service_pb2.GetPerformanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[status_service_pb2.GetPerformanceResponse, abc.Awaitable[status_service_pb2.GetPerformanceResponse]]:
+        """Returns how the group and each region did, beside an earlier window."""
+
+    @abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: status_service_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[status_service_pb2.ListAlertsResponse, abc.Awaitable[status_service_pb2.ListAlertsResponse]]:
+        """Returns alerts: those that fire or may soon, worst first, then the resolved ones, newest first."""
+
+    @abc_1.abstractmethod
+    def AcknowledgeAlert(
+        self,
+        request: status_service_pb2.AcknowledgeAlertRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[status_service_pb2.AcknowledgeAlertResponse, abc.Awaitable[status_service_pb2.AcknowledgeAlertResponse]]:
+        """Says that somebody looks after an alert: it is not sent again until it has been resolved.
+
+        Safe to repeat. `NOT_FOUND` when it does not fire.
+        """
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

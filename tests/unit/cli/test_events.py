@@ -6,7 +6,7 @@ import json
 
 import grpc
 import pytest
-from primacy.v1 import election_pb2, election_service_pb2, routing_service_pb2, status_service_pb2
+from primacy.v1 import election_pb2, election_service_pb2, event_pb2, routing_service_pb2, status_service_pb2
 
 from tests.unit.cli.calls import Run
 
@@ -14,7 +14,7 @@ from tests.unit.cli.calls import Run
 def test_following_events_loses_none_and_shows_none_twice() -> None:
     """An event that comes between the first look and the list is in the list and again in the watch."""
     one, two, three, other = (
-        status_service_pb2.Event(sequence=number, message=f"event number {number}", region=region)
+        event_pb2.Event(sequence=number, message=f"event number {number}", region=region)
         for number, region in ((5, "eu"), (6, "eu"), (7, "eu"), (8, "us"))
     )
     with Run("events", "--follow", "--region", "eu") as running:
@@ -29,8 +29,8 @@ def test_following_events_loses_none_and_shows_none_twice() -> None:
     assert result.exit_code == 1
 
 
-def event(number: int) -> status_service_pb2.Event:
-    return status_service_pb2.Event(sequence=number, message=f"event number {number}")
+def event(number: int) -> event_pb2.Event:
+    return event_pb2.Event(sequence=number, message=f"event number {number}")
 
 
 def events(*numbers: int, token: str = "") -> status_service_pb2.ListEventsResponse:
