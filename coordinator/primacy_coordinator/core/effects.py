@@ -13,7 +13,7 @@ from enum import IntEnum
 from primacy_wire.messages import ToAgent
 
 from primacy_coordinator.core.model import Record
-from primacy_coordinator.core.severity import Severity as Severity
+from primacy_coordinator.core.severity import Severity as Severity  # noqa: PLC0414 - one name for both places
 
 
 @dataclass(frozen=True, slots=True)
