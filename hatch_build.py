@@ -1,14 +1,20 @@
-"""Build hook: what the agent's xDS server must know of Envoy's messages, as one file in the agent's package.
+"""Build hook: two things that the packages carry and that are not committed.
 
-The descriptors come from the package `xds-protos`, which only the build has: at run time it would break OpenTelemetry,
-whose modules it ships, too. The file is neither committed nor generated code: it is read into a pool of its own.
+The dashboard is bundled by `dashboard/bundle.py` into the coordinator's package.
+
+What the agent's xDS server must know of Envoy's messages goes into the agent's package, as one file. The descriptors
+come from the package `xds-protos`, which only the build has: at run time it would break OpenTelemetry, whose modules it
+ships, too. The file is no generated code: it is read into a pool of its own.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -45,9 +51,17 @@ ROOTS = {
 
 
 class CustomBuildHook(BuildHookInterface):
-    """Writes the descriptors before a wheel is built; an editable install is one, too."""
+    """Bundles the dashboard, and writes the descriptors before a wheel is built; an editable install is one, too."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def dependencies(self) -> list[str]:
+        """Node.js, where the dashboard must be bundled and there is none."""
+        bundle = _bundle(self.root)
+        if os.environ.get(bundle.SWITCH) == "0" or bundle.is_current(Path(self.root)) or bundle.has_node():
+            return []
+        return [bundle.NODE_WHEEL]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        self._bundle_dashboard(version, build_data)
         if self.target_name != "wheel":
             return
         path = Path(self.root) / DESCRIPTORS
@@ -57,6 +71,30 @@ class CustomBuildHook(BuildHookInterface):
         written = path.with_suffix(".new")
         written.write_bytes(descriptors(ROOTS))
         written.replace(path)
+
+    def _bundle_dashboard(self, version: str, build_data: dict[str, Any]) -> None:
+        """Whoever installs for development gets by without a dashboard; what is given to others has one."""
+        bundle = _bundle(self.root)
+        build_data["artifacts"].append(f"{bundle.ASSETS}/*")
+        switch = os.environ.get(bundle.SWITCH, "")
+        if switch == "0" or bundle.is_current(Path(self.root)):
+            return
+        try:
+            bundle.build(Path(self.root))
+        except bundle.NotBuilt as error:
+            if version != "editable" or switch == "1":
+                raise
+            self.app.display_warning(f"{error}\nThe coordinator works without its dashboard, and its page says so.")
+
+
+def _bundle(root: str) -> ModuleType:
+    """`dashboard/bundle.py`: a build has no path to it."""
+    spec = importlib.util.spec_from_file_location("bundle", Path(root) / "dashboard" / "bundle.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def descriptors(roots: dict[str, list[str]]) -> bytes:

@@ -1,0 +1,26 @@
+// Calls of the public API. A failure is thrown as the coordinator says it: {code, message, reason, metadata, fields}.
+
+export async function call(service, method, request = {}) {
+  let response;
+  try {
+    response = await fetch(`/api/primacy.v1.${service}/${method}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Primacy-Request": "1" },
+      body: JSON.stringify(request),
+    });
+  } catch (error) {
+    throw failure("UNREACHABLE", `the coordinator cannot be reached: ${error.message}`);
+  }
+  let answer;
+  try {
+    answer = await response.json();
+  } catch {
+    throw failure("UNREADABLE", `HTTP ${response.status} without a JSON body: is a proxy in between?`);
+  }
+  if (!response.ok) throw answer;
+  return answer;
+}
+
+function failure(reason, message) {
+  return { code: "UNAVAILABLE", message, reason, metadata: {}, fields: [] };
+}
