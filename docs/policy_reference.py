@@ -17,7 +17,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "policy.md"
-PROTOS = ("primacy/v1/policy.proto", "primacy/v1/replication.proto", "primacy/v1/routing.proto")
+PROTOS = tuple(f"primacy/v1/{name}.proto" for name in ("policy", "replication", "routing", "monitoring", "event"))
 FIELD, MESSAGE, ENUM, VALUE = 2, 4, 5, 2
 """Field numbers in FileDescriptorProto and below, of which the paths of comments are made."""
 
@@ -63,20 +63,17 @@ def main() -> int:
 def page() -> Iterator[str]:
     """The lines of the page."""
     files = _described()
-    policy = files["primacy/v1/policy.proto"]
     enums = {f".primacy.v1.{enum.name}": enum for file in files.values() for enum in file.enum_type}
-    messages = {f".primacy.v1.{m.name}": (policy, i) for i, m in enumerate(policy.message_type)}
+    messages = {f".primacy.v1.{m.name}": (file, i) for file in files.values() for i, m in enumerate(file.message_type)}
     yield HEAD
     yield "## Keys"
     yield ""
-    yield from _table(*messages[".primacy.v1.Policy"], enums, messages)
-    used = {
-        field.type_name
-        for message in policy.message_type
-        for field in message.field
-        if field.type_name in messages and message.name == "Policy" and not _is_map(policy, field)
-    }
-    for name in sorted(used):
+    root = ".primacy.v1.Policy"
+    yield from _table(*messages[root], enums, messages)
+    used = _used(root, messages)
+    for name in used:
+        if name not in messages or name == root:
+            continue
         file, index = messages[name]
         yield ""
         yield f"## {_title(name)}"
@@ -84,11 +81,26 @@ def page() -> Iterator[str]:
         yield _sentence(_comment(file, (MESSAGE, index)))
         yield ""
         yield from _table(file, index, enums, messages)
-    for name in sorted(
-        {f.type_name for m in policy.message_type if m.name == "Policy" for f in m.field if f.type_name in enums}
-    ):
-        yield from _values(name, files, enums)
+    for name in used:
+        if name in enums:
+            yield from _values(name, files, enums)
     yield ""
+
+
+def _used(root: str, messages: dict[str, tuple[descriptor_pb2.FileDescriptorProto, int]]) -> list[str]:
+    """Messages and enums that the policy is made of, sorted."""
+    found: set[str] = set()
+    waiting = [root]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in messages:
+            file, index = messages[name]
+            fields = file.message_type[index].field
+            waiting += [_map_value(file, f).type_name if _is_map(file, f) else f.type_name for f in fields]
+    return sorted(found)
 
 
 def _described() -> dict[str, descriptor_pb2.FileDescriptorProto]:
@@ -155,7 +167,8 @@ def _type(
     if field.type_name == ".google.protobuf.Duration":
         return "length of time"
     if field.type_name in enums or (field.type_name in messages and not _is_map(file, field)):
-        return f"[{_title(field.type_name)}](#{_title(field.type_name).lower().replace(' ', '-')})"
+        link = f"[{_title(field.type_name)}](#{_title(field.type_name).lower().replace(' ', '-')})"
+        return f"list of {link}" if field.label == descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED else link
     if _is_map(file, field):
         return f"name: {_type(file, _map_value(file, field), enums, messages)}"
     kinds = descriptor_pb2.FieldDescriptorProto
@@ -166,15 +179,22 @@ def _type(
 
 
 def _is_map(file: descriptor_pb2.FileDescriptorProto, field: descriptor_pb2.FieldDescriptorProto) -> bool:
-    entry = field.type_name.rpartition(".")[2]
-    return any(nested.name == entry and nested.options.map_entry for m in file.message_type for nested in m.nested_type)
+    return any(
+        field.type_name == f".{file.package}.{m.name}.{nested.name}" and nested.options.map_entry
+        for m in file.message_type
+        for nested in m.nested_type
+    )
 
 
 def _map_value(
     file: descriptor_pb2.FileDescriptorProto, field: descriptor_pb2.FieldDescriptorProto
 ) -> descriptor_pb2.FieldDescriptorProto:
-    entry = field.type_name.rpartition(".")[2]
-    (found,) = (nested for m in file.message_type for nested in m.nested_type if nested.name == entry)
+    (found,) = (
+        nested
+        for m in file.message_type
+        for nested in m.nested_type
+        if field.type_name == f".{file.package}.{m.name}.{nested.name}"
+    )
     return next(each for each in found.field if each.name == "value")
 
 

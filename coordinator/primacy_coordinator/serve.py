@@ -25,7 +25,7 @@ from primacy_wire import json_log
 from primacy_wire.collector import calm_collector
 from primacy_wire.daemon import FolderError, StateFolder
 from primacy_wire.errors import InvalidRequest
-from primacy_wire.policy_file import policy_from_text
+from primacy_wire.policy_file import place_of, policy_from_text
 from primacy_wire.server import ListenError, add_health_and_reflection, listen, make_server
 from primacy_wire.settings import ConfigError
 
@@ -91,7 +91,8 @@ def read_policy(path: str) -> Policy:
     try:
         return parse_policy(Fields(), "", policy_from_text(text, path))
     except InvalidRequest as error:
-        raise ConfigError([f"{path}: {field.path.lstrip('.')}: {field.advice}" for field in error.fields]) from error
+        named = [(field.path.lstrip("."), field.advice) for field in error.fields]
+        raise ConfigError([f"{place_of(text, path, where)}: {where}: {advice}" for where, advice in named]) from error
 
 
 def run(settings: Settings) -> None:

@@ -15,8 +15,9 @@ _UNITS_NS = {
     "s": SECOND_NS,
     "m": 60 * SECOND_NS,
     "h": 3600 * SECOND_NS,
+    "d": 86_400 * SECOND_NS,
 }
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|ms|s|m|h)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|ms|s|m|h|d)")
 _ADVICE = 'must be seconds, or a text like "2.5s", "500ms", "1m30s"'
 _NS_MAX = 10_000 * 365 * 86_400 * SECOND_NS
 """As long as a protobuf Duration may be."""

@@ -1,12 +1,13 @@
 """Policies as people write them: YAML or JSON with the names of proto3 JSON.
 
 Unknown keys are refused. Enum values are taken with or without their prefix, in either case; lengths of time are
-written as proto3 JSON has them (`2.5s`).
+written as proto3 JSON has them (`2.5s`), and read in other units, too (`5m`, `1h30m`, `30d`).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, TypeAlias
 
 import yaml
@@ -15,11 +16,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration as DurationProto
 from primacy.v1 import policy_pb2
 
-from primacy_wire.durations import seconds_text
+from primacy_wire.durations import Duration, seconds_text
 from primacy_wire.yaml_text import ConfigError, Document, Path, did_you_mean, dotted, parse
 
 _Field: TypeAlias = Any
 """protobuf's FieldDescriptor: its types differ by implementation."""
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _DURATION = DurationProto.DESCRIPTOR.full_name
 _INTEGERS = {FieldDescriptor.CPPTYPE_INT32: 31, FieldDescriptor.CPPTYPE_INT64: 63}
 
@@ -43,12 +45,32 @@ def policy_to_yaml(policy: policy_pb2.Policy, with_etag: bool = False) -> str:
     values = json_format.MessageToDict(policy)
     if not with_etag:
         values.pop("etag", None)
-    for field, value in policy.ListFields():
+    _polish(policy, values)
+    return yaml.safe_dump(values, sort_keys=False, default_flow_style=False, allow_unicode=True) if values else "{}\n"
+
+
+def place_of(text: str, name: str, path: str) -> str:
+    """`policy.yaml:9`: where a text says what is at a path like `alertRules[1].for`, or what is nearest around it."""
+    steps = tuple(int(index) if index else key for index, key in _STEP.findall(path))
+    return parse(text, name).place(steps)
+
+
+def _polish(message: Any, values: dict[str, Any]) -> None:
+    """Lengths of time without needless zeros, and the keys of maps in order."""
+    for field, value in message.ListFields():
+        if field.json_name not in values:
+            continue
         if isinstance(value, DurationProto):
             values[field.json_name] = seconds_text(value.ToNanoseconds())
-        elif field.json_name in values and isinstance(values[field.json_name], dict):
+        elif field.message_type is None:
+            continue
+        elif field.message_type.GetOptions().map_entry:
             values[field.json_name] = dict(sorted(values[field.json_name].items()))
-    return yaml.safe_dump(values, sort_keys=False, default_flow_style=False, allow_unicode=True) if values else "{}\n"
+        elif field.is_repeated:
+            for one, below in zip(value, values[field.json_name], strict=True):
+                _polish(one, below)
+        else:
+            _polish(value, values[field.json_name])
 
 
 class _Reading:
@@ -62,11 +84,16 @@ class _Reading:
             self._refuse(path, "must be a mapping")
             return
         known = {field.json_name: field for field in message.DESCRIPTOR.fields}
+        chosen: dict[str, str] = {}
         for name, item in value.items():
             below = (*path, name)
             if name not in known:
                 self._refuse(below, f"unknown key{did_you_mean(name, known)}")
             elif item is not None:  # null means not given, as in JSON
+                choice = known[name].containing_oneof
+                if choice is not None and chosen.setdefault(choice.name, name) != name:
+                    self._refuse(below, f"excludes {chosen[choice.name]}: give one of them")
+                    continue
                 self._set(message, known[name], item, below)
 
     def _set(self, message: Any, field: _Field, value: Any, path: Path) -> None:
@@ -99,6 +126,9 @@ class _Reading:
             self._refuse(path, "must be a list")
             return
         for index, item in enumerate(value):
+            if field.message_type is not None:
+                self.fill(getattr(message, field.name).add(), item, (*path, index))
+                continue
             read = self._scalar(field, item, (*path, index))
             if read is not None:
                 getattr(message, field.name).append(read)
@@ -108,10 +138,10 @@ class _Reading:
             if not isinstance(value, str):
                 raise ValueError
             read = DurationProto()
-            read.FromJsonString(value)
+            read.FromNanoseconds(Duration.of(value))
         except ValueError:
             hint = f': write "{value}s"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
-            self._refuse(path, f'must be seconds like "2.5s", got {value!r}{hint}')
+            self._refuse(path, f'must be a length of time like "2.5s" or "5m", got {value!r}{hint}')
         else:
             getattr(message, field.name).CopyFrom(read)
 

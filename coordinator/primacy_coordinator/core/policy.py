@@ -18,6 +18,7 @@ from primacy_coordinator.core.model import (
     Policy,
     margin_up,
 )
+from primacy_coordinator.core.monitor.checking import check_monitoring
 
 DRIFT_PPM_MAX = 100_000
 REPORT_INTERVAL_NS_MIN = 50 * MILLISECOND_NS
@@ -82,6 +83,7 @@ def check_policy(policy: Policy) -> Problems:
     _check_shares(need, "regionWeights", policy.region_weights)
     _check_shares(need, "clientTraffic", policy.client_traffic)
     _check_replication(need, policy)
+    check_monitoring(need, policy.alert_rules, policy.slos)
     return tuple(found)
 
 

@@ -26,6 +26,7 @@ from primacy_coordinator.core.policy import check_policy, unbounded_waits, worst
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields
 from primacy_coordinator.rpc.lengths import render_length
+from primacy_coordinator.rpc.promises import parse_rules, parse_slos, render_rule, render_slo
 
 PPM = 1_000_000
 DRIFT_MAX = 0.1
@@ -107,6 +108,8 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
         if not fields.known(f"{path}.conflictPolicies.{prefix}", number, ConflictPolicy):
             fields.add(f"{path}.conflictPolicies.{prefix}", "REQUIRED", "must be a policy")
     retry_budget = message.retry_budget if message.HasField("retry_budget") else base.retry_budget
+    alert_rules = parse_rules(fields, f"{path}.alertRules", message.alert_rules)
+    slos = parse_slos(fields, f"{path}.slos", message.slos)
     fields.check()
     policy = Policy(
         strategy=ElectionStrategy(strategy or base.strategy),
@@ -151,6 +154,8 @@ def parse_policy(fields: Fields, path: str, message: policy_pb2.Policy) -> Polic
         retry_wait_max_ns=lengths["retry_wait_max"],
         stall_after_ns=lengths["stall_after"],
         local_shift_max=found["local_shift_max"],
+        alert_rules=alert_rules,
+        slos=slos,
     )
     for field, advice in check_policy(policy):
         fields.add(f"{path}.{field}", "POLICY", advice)
@@ -240,6 +245,8 @@ def render_policy(record: PolicyRecord) -> policy_pb2.Policy:
         retry_wait_max=render_length(policy.retry_wait_max_ns),
         stall_after=render_length(policy.stall_after_ns),
         local_shift_max=policy.local_shift_max,
+        alert_rules=[render_rule(rule) for rule in policy.alert_rules],
+        slos=[render_slo(slo) for slo in policy.slos],
         etag=str(record.version),
     )
 

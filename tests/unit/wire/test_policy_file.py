@@ -7,7 +7,7 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 from primacy.v1 import policy_pb2, replication_pb2, routing_pb2
-from primacy_wire.policy_file import policy_from_text, policy_to_yaml
+from primacy_wire.policy_file import place_of, policy_from_text, policy_to_yaml
 from primacy_wire.yaml_text import ConfigError
 
 WHOLE = """\
@@ -122,7 +122,7 @@ lease_ttl: 3s
 strategy: fastest
 readStrategy: 3
 grace: 2
-firstWait: 500ms
+firstWait: 500 ms
 stableFor: soon
 driftBound: .nan
 panicThreshold: half
@@ -141,16 +141,16 @@ switchoverTimeout: 1:30
         "policy.yaml:2: lease_ttl: unknown key (did you mean leaseTtl?)",
         "policy.yaml:3: strategy: must be one of PRIORITY, LATENCY, HEALTH, CAPACITY, got 'fastest'",
         f"policy.yaml:4: readStrategy: must be one of {strategies}, got 3",
-        'policy.yaml:5: grace: must be seconds like "2.5s", got 2: write "2s"',
-        "policy.yaml:6: firstWait: must be seconds like \"2.5s\", got '500ms'",
-        "policy.yaml:7: stableFor: must be seconds like \"2.5s\", got 'soon'",
+        'policy.yaml:5: grace: must be a length of time like "2.5s" or "5m", got 2: write "2s"',
+        'policy.yaml:6: firstWait: must be a length of time like "2.5s" or "5m", got \'500 ms\'',
+        'policy.yaml:7: stableFor: must be a length of time like "2.5s" or "5m", got \'soon\'',
         "policy.yaml:8: driftBound: must be finite, got nan",
         "policy.yaml:9: panicThreshold: must be a number, got 'half'",
         "policy.yaml:10: minHealthyAgents: must be a whole number, got 1.5",
         "policy.yaml:12: regionWeights.eu: must be a number, got 'heavy'",
         "policy.yaml:13: clientTraffic: must be a mapping",
         "policy.yaml:14: failsafe: must be one of FENCE, got 'UNSPECIFIED'",
-        "policy.yaml:15: switchoverTimeout: must be seconds like \"2.5s\", got '1:30'",
+        'policy.yaml:15: switchoverTimeout: must be a length of time like "2.5s" or "5m", got \'1:30\'',
     ]
 
 
@@ -166,3 +166,69 @@ def test_texts_that_are_no_policy(text: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         policy_from_text(text, "p")
     assert list(caught.value.problems) == [problem]
+
+
+RULES = """\
+alertRules:
+- name: errors
+  threshold:
+    series: error_rate
+    above: 0.05
+    window: 300s
+  for: 120s
+  severity: SEVERITY_CRITICAL
+  labels:
+    area: edge
+    team: web
+- name: quiet
+  absence:
+    series: request_rate
+    after: 0.5s
+slos:
+- name: checkout
+  indicator: SLO_INDICATOR_SUCCESS
+  objective: 0.999
+"""
+
+
+def test_lists_of_messages_are_read_and_written_as_they_stand() -> None:
+    policy = policy_from_text(RULES)
+    assert [rule.WhichOneof("condition") for rule in policy.alert_rules] == ["threshold", "absence"]
+    assert getattr(policy.alert_rules[0], "for").ToNanoseconds() == 120_000_000_000
+    assert policy_to_yaml(policy) == RULES
+
+
+def test_lengths_of_time_are_read_in_every_unit() -> None:
+    policy = policy_from_text("grace: 500ms\nfirstWait: 1m30s\nslos: [{name: a, window: 30d}]\n")
+    assert policy.grace.ToNanoseconds() == 500_000_000
+    assert policy.first_wait.seconds == 90
+    assert policy.slos[0].window.seconds == 30 * 86_400
+
+
+def test_faults_within_lists_are_named_with_their_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        policy_from_text(
+            """alertRules:
+- name: a
+  threshold: {serie: x, above: 1}
+  absence: {series: y}
+  for: soon
+- 7
+slos: {name: b}
+""",
+            "policy.yaml",
+        )
+    assert list(caught.value.problems) == [
+        "policy.yaml:3: alertRules[0].threshold.serie: unknown key (did you mean series?)",
+        "policy.yaml:4: alertRules[0].absence: excludes threshold: give one of them",
+        'policy.yaml:5: alertRules[0].for: must be a length of time like "2.5s" or "5m", got \'soon\'',
+        "policy.yaml:6: alertRules[1]: must be a mapping",
+        "policy.yaml:7: slos: must be a list",
+    ]
+
+
+def test_a_path_has_its_place_in_the_text() -> None:
+    text = "grace: 1s\nslos:\n- name: a\n  window: 1h\n"
+    assert place_of(text, "p", "slos[0].window") == "p:4"
+    assert place_of(text, "p", "slos[0].threshold") == "p:3"
+    assert place_of(text, "p", "leaseTtl") == "p:1"
