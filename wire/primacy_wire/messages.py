@@ -391,8 +391,9 @@ class WeightsUpdate:
     """(region, endpoint) of every registered region, sorted by name."""
     locations: tuple[tuple[str, tuple[float, float]], ...] = ()
     """(region, (latitude, longitude) in degrees) of those that have one, sorted by name."""
-    fallback: tuple[str, ...] = ()
-    """Regions with no share that may have reads when those with one cannot serve, the best first."""
+    fallback: tuple[str, ...] | None = None
+    """Regions with no share that may have reads when those with one cannot serve, the best first. None: an older
+    coordinator does not say."""
     drained: tuple[str, ...] = ()
     """Regions that are drained or being drained, sorted."""
     panic_threshold: float = 0.5

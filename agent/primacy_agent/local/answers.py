@@ -15,7 +15,7 @@ from primacy_wire.messages import Phase
 from primacy_wire.picker import Picker
 from primacy_wire.session_codec import load_to_proto
 
-from primacy_agent.core.shunning import Row
+from primacy_agent.core.traffic import Row
 from primacy_agent.core.views import ActiveView
 from primacy_agent.local.dataplane import render_outputs
 from primacy_agent.node import Node
@@ -49,21 +49,20 @@ class Answers:
     def weights(self, traffic_class: int) -> pb.GetWeightsResponse:
         """The row of this agent's region."""
         _check_class(traffic_class)
-        holder = self._node.holder
-        rows = holder.rows
+        rows = self._node.rows
+        traffic = rows.traffic
         answer = pb.GetWeightsResponse(version=0)
-        if rows is None:
+        if traffic is None:
             return answer
-        answer.version = rows.version
-        answer.row.client_region = self._node.config.region
-        answer.age.FromNanoseconds(max(0, read_now().mono_ns - holder.rows_received_mono_ns))
+        answer.version = traffic.version
+        answer.row.client_region = traffic.region
+        answer.age.FromNanoseconds(rows.age_ns(read_now()))
         if traffic_class == WRITE:
-            answer.row.weights.update(rows.write)
+            answer.row.weights.update(traffic.write)
             return answer
-        row, shunned = self._node.read_row()
-        answer.row.weights.update(row)
-        answer.shunned.extend(shunned)
-        answer.strategy = routing_pb2.RoutingStrategy.ValueType(rows.strategy)
+        answer.row.weights.update(traffic.read)
+        answer.shunned.extend(traffic.shunned)
+        answer.strategy = routing_pb2.RoutingStrategy.ValueType(traffic.strategy)
         return answer
 
     def route(self, request: pb.RouteRequest) -> pb.RouteResponse:
@@ -85,7 +84,7 @@ class Answers:
         node = self._node
         own = node.config.region
         view = node.active()
-        strategy = node.holder.rows.strategy if node.holder.rows is not None else 0
+        strategy = node.rows.traffic.strategy if node.rows.traffic is not None else 0
         if view.frozen and view.remaining_ns:
             trouble = f"writes are frozen while {own} hands over"
         elif view.phase is Phase.PROMOTING:
@@ -108,30 +107,30 @@ class Answers:
     def _route_read(self, key: str) -> pb.RouteResponse:
         node = self._node
         own = node.config.region
-        rows = node.holder.rows
-        row, shunned = node.read_row()
+        traffic = node.rows.traffic
+        row = traffic.read if traffic is not None else ()
         if row != self._row:
             self._row, self._picker = row, Picker(row)
-        if rows is None or not self._picker:
-            node.routes.add(own, "", READ, rows.strategy if rows is not None else 0, "no_weight")
+        if traffic is None or not self._picker:
+            node.routes.add(own, "", READ, traffic.strategy if traffic is not None else 0, "no_weight")
             raise Unavailable("no weights are known yet", "NO_WEIGHTS", RETRY_NS)
         region = self._picker.pick_affine(key) if key else self._picker.pick(self._draw.random())
-        node.routes.add(own, region, READ, rows.strategy, "ok")
+        node.routes.add(own, region, READ, traffic.strategy, "ok")
         how = "by its key" if key else "at random"
         reason = f"{how}, by a share of {dict(row)[region]:.1%} of {own}'s reads"
-        if shunned:
-            reason += f"; {', '.join(shunned)} cannot be reached from here"
+        if traffic.shunned:
+            reason += f"; {', '.join(traffic.shunned)} cannot be reached from here"
         return pb.RouteResponse(
             region=region,
             endpoint=self._endpoint(region),
             reason=reason,
             alternatives=self._picker.alternatives(region),
-            epoch=rows.active_epoch,
+            epoch=traffic.active_epoch,
         )
 
     def _endpoint(self, region: str) -> str:
-        rows = self._node.holder.rows
-        return dict(rows.endpoints).get(region, "") if rows else ""
+        traffic = self._node.rows.traffic
+        return dict(traffic.endpoints).get(region, "") if traffic is not None else ""
 
     def status(self) -> pb.GetStatusResponse:
         """Everything at once."""
@@ -217,7 +216,12 @@ class Answers:
         found = []
         for sight in self._node.peers.all():
             peer = pb.PeerStatus(
-                region=sight.region, agent=sight.agent, address=sight.address, reachable=sight.reachable
+                region=sight.region,
+                agent=sight.agent,
+                address=sight.address,
+                reachable=sight.reachable,
+                lost=sight.lost or sight.idle,
+                reason=sight.why,
             )
             if sight.rtt_ns >= 0:
                 peer.rtt.FromNanoseconds(sight.rtt_ns)

@@ -24,6 +24,7 @@ _HEADS = {
     "primacy_agent_service_up": ("gauge", "1 while at least one instance is healthy."),
     "primacy_agent_instances": ("gauge", "Instances by state."),
     "primacy_agent_read_weight": ("gauge", "Share of this region's reads that each region gets."),
+    "primacy_agent_shunned": ("gauge", "1 while this agent moves reads away from the region by itself."),
     "primacy_agent_peer_reachable": ("gauge", "1 while the other region's endpoint, or its agent, is reached."),
     "primacy_agent_peer_rtt_seconds": ("gauge", "Smoothed round trip."),
     "primacy_agent_routed_total": ("counter", "Requests routed."),
@@ -75,11 +76,12 @@ def render_metrics(node: Node) -> str:
     add("primacy_agent_reports_total", node.session.reports_count)
     if node.holder.answered_mono_ns:
         add("primacy_agent_last_answer_age_seconds", (now.mono_ns - node.holder.answered_mono_ns) / SECOND_NS)
-    rows = node.holder.rows
-    if rows is not None:
-        add("primacy_agent_weights_age_seconds", (now.mono_ns - node.holder.rows_received_mono_ns) / SECOND_NS)
-        for region, share in rows.read:
+    traffic = node.rows.traffic
+    if traffic is not None:
+        add("primacy_agent_weights_age_seconds", node.rows.age_ns(now) / SECOND_NS)
+        for region, share in traffic.read:
             add("primacy_agent_read_weight", share, region=region)
+            add("primacy_agent_shunned", region in traffic.shunned, region=region)
     health = node.probes.health
     add("primacy_agent_service_up", health.state is ServiceState.UP)
     add("primacy_agent_instances", health.healthy, state="healthy")

@@ -109,6 +109,7 @@ def _agent(now: Now, agent: Agent) -> AgentView:
         load=report.load if report else Load(),
         lag=report.lag if report else Lag(),
         wall_offset_ns=agent.wall_offset_ns,
+        shunned=report.shunned if report else (),
         detail=report.detail if report else None,
     )
 

@@ -1186,11 +1186,11 @@ class GetWeightsResponse(message.Message):
 
     @builtins.property
     def age(self) -> duration_pb2.Duration:
-        """How long ago it came from the coordinator."""
+        """How long ago it came from the coordinator; over a restart of the agent by the wall clock."""
 
     @builtins.property
     def shunned(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Regions whose share the agent itself set to 0, because it sees that they are dead."""
+        """Regions whose share the agent itself lowered because it sees that they are dead, by the policy's `local_shift_max`."""
 
     def __init__(
         self,
@@ -1377,6 +1377,8 @@ class PeerStatus(message.Message):
     REACHABLE_FIELD_NUMBER: builtins.int
     RTT_FIELD_NUMBER: builtins.int
     AGE_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     region: builtins.str
     """The region."""
     agent: builtins.str
@@ -1385,6 +1387,12 @@ class PeerStatus(message.Message):
     """Where."""
     reachable: builtins.bool
     """Whether it answered."""
+    lost: builtins.bool
+    """Whether it is taken to be out of reach, or to serve nothing: after two looks that said so or one that left no doubt,
+    and until two good ones in a row.
+    """
+    reason: builtins.str
+    """What was wrong at the last look that was not good, for people."""
     @builtins.property
     def rtt(self) -> duration_pb2.Duration:
         """Smoothed round trip. Not set when it never answered."""
@@ -1402,13 +1410,20 @@ class PeerStatus(message.Message):
         reachable: builtins.bool | None = ...,
         rtt: duration_pb2.Duration | None = ...,
         age: duration_pb2.Duration | None = ...,
+        lost: builtins.bool | None = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_reachable", b"_reachable", "age", b"age", "reachable", b"reachable", "rtt", b"rtt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_lost", b"_lost", "_reachable", b"_reachable", "age", b"age", "lost", b"lost", "reachable", b"reachable", "rtt", b"rtt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_reachable", b"_reachable", "address", b"address", "age", b"age", "agent", b"agent", "reachable", b"reachable", "region", b"region", "rtt", b"rtt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_lost", b"_lost", "_reachable", b"_reachable", "address", b"address", "age", b"age", "agent", b"agent", "lost", b"lost", "reachable", b"reachable", "reason", b"reason", "region", b"region", "rtt", b"rtt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lost: _TypeAlias = typing.Literal["lost"]  # noqa: Y015
+    _WhichOneofArgType__lost: _TypeAlias = typing.Literal["_lost", b"_lost"]  # noqa: Y015
     _WhichOneofReturnType__reachable: _TypeAlias = typing.Literal["reachable"]  # noqa: Y015
     _WhichOneofArgType__reachable: _TypeAlias = typing.Literal["_reachable", b"_reachable"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost) -> _WhichOneofReturnType__lost | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reachable) -> _WhichOneofReturnType__reachable | None: ...
 
 @typing.final
