@@ -115,7 +115,7 @@ async def test_reads_leave_a_dead_region_while_the_coordinator_answers_and_says_
 
 async def test_no_more_than_the_policy_allows_moves_and_a_newer_row_ends_it(tmp_path: Path) -> None:
     endpoint = f"127.0.0.1:{free_port()}"
-    async with told(tmp_path, endpoint, weights(1, endpoint, local_shift_max=0.25)) as (node, desk, taken):
+    async with told(tmp_path, endpoint, weights(1, endpoint, local_shift_max=0.25)) as (_, desk, taken):
         await until(lambda: shares(taken) == pytest.approx({"ap": 0.0, "eu": 0.5, "us": 0.5}), "a part of them moves")
         row = (("ap", 0.0), ("eu", 0.0), ("us", 1.0))
         desk.say.put_nowait(to_agent_to_proto(weights(2, endpoint, read=row, local_shift_max=0.25)))
@@ -206,4 +206,4 @@ def test_a_restarted_agent_knows_its_weights_before_any_coordinator_answers(tmp_
         assert answer.version == 0 and not answer.HasField("row")
         assert "the kept weights cannot be used" in agent.log.read_text()
         cluster.coordinator.start()
-        until_true(lambda: agent.reads(), "the coordinator's")
+        until_true(agent.reads, "the coordinator's")
