@@ -30,8 +30,7 @@ class Figures:
     changes: float
     """Seconds of a minute in which some share changed."""
     settle_s: float
-    """From an event to the begin of the first `QUIET_S` in which no share moves by `SETTLED`, at most to the next one; the
-    mean."""
+    """From an event to the first `QUIET_S` in which no share moves by `SETTLED`, at most to the next; the mean."""
     to_and_fro: float
     """What was moved only to be moved back, in percent of a client region's requests, per event."""
 
