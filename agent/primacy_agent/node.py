@@ -15,11 +15,11 @@ from primacy_wire.clock import read_now
 from primacy_wire.instant import Now
 from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot, Progress, RetryParked, TransferPlan
 from primacy_wire.messages import Directory, Lag, Load, Notice, Report, agent_key
+from primacy_wire.route_counts import RouteCounter
 
 from primacy_agent.config import AgentConfig
 from primacy_agent.core.effects import KillHook, RunHook
 from primacy_agent.core.lease import LeaseHolder
-from primacy_agent.core.routes import RouteCounter
 from primacy_agent.core.views import ActiveView
 from primacy_agent.dataplane.making import make_outputs
 from primacy_agent.hook_config import program_problem
@@ -54,7 +54,7 @@ class Node:
         self.holder = LeaseHolder(
             config.region, config.name, self.incarnation, state.memory, config.hooks.settings(config.group)
         )
-        self.routes = RouteCounter()
+        self.routes = RouteCounter(self.started.mono_ns)
         self.notices = Notices(self.incarnation)
         self._state = state
         self._tasks = Tasks()
@@ -103,7 +103,7 @@ class Node:
         self._hooks.end_leftover()
         self._show()
         self.probes.start()
-        self.replication.metrics.read_from(self.probes)
+        self.replication.metrics.read_from(self.probes, self.routes.counts)
         self.replication.start()
         self._tasks.start(self.session.run(), name="session")
 
@@ -128,7 +128,7 @@ class Node:
     def build_report(self, now: Now) -> Report:
         health = self.probes.health
         readings = self.probes.readings
-        counts = self.routes.counts()
+        counts = self.routes.counts(now.mono_ns)
         report = self.holder.report(now, health, readings.load(), self.peers.sights(), counts, self.detail())
         return replace(report, lag=readings.lag(), wall_ns=now.wall_ns, shunned=self.rows.shift.shunned)
 

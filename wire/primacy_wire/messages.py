@@ -164,8 +164,10 @@ class RouteCount:
     strategy: int
     """Number of `primacy.v1.RoutingStrategy`; 0: no weights were known yet."""
     outcome: str
-    """`ok`, `no_weight` or `not_active`."""
+    """One of `route_counts.OUTCOMES`."""
     count: int
+    rate: float = 0.0
+    """Requests per second over the last minute."""
 
 
 @dataclass(frozen=True, slots=True)

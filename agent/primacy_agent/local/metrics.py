@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from primacy.v1.routing_pb2 import RoutingStrategy
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Phase, ServiceState
@@ -100,13 +101,14 @@ def render_metrics(node: Node) -> str:
     _add_replication(node, add)
     for figure in node.outputs.figures():
         add(f"primacy_agent_{figure.name}", figure.value, **figure.labels)
-    for count in node.routes.counts():
+    for count in node.routes.counts(now.mono_ns):
         add(
             "primacy_agent_routed_total",
             count.count,
             client_region=count.client_region,
             target_region=count.target_region,
             traffic_class="write" if count.traffic_class == 2 else "read",
+            strategy=strategy_name(count.strategy),
             outcome=count.outcome,
         )
     text = []
@@ -130,6 +132,14 @@ def _add_replication(node: Node, add: Callable[[str, float], None]) -> None:
     add("primacy_agent_received_bytes_total", replication.fetcher.bytes_received)
     add("primacy_agent_sent_bytes_total", replication.pieces.bytes_sent)
     add("primacy_agent_uplink_bytes_per_second", progress.uplink)
+
+
+def strategy_name(number: int) -> str:
+    """`geographic`; empty while no weights are known, the number for one that this version does not know."""
+    if number not in RoutingStrategy.values():
+        return str(number)
+    name = RoutingStrategy.Name(RoutingStrategy.ValueType(number)).removeprefix("ROUTING_STRATEGY_").lower()
+    return "" if name == "unspecified" else name
 
 
 def _escaped(label: str) -> str:

@@ -177,9 +177,13 @@ def routing_totals(state: State) -> tuple[RouteTotal, ...]:
     """Routed requests over all agents and lives, sorted."""
     totals: list[RouteTotal] = []
     for name, agent in sorted(state.agents.items()):
-        counts = dict(agent.routed)
+        counts, rates = dict(agent.routed), {}
         for count in agent.routed_now:
             key = (count.client_region, count.target_region, count.traffic_class, count.strategy, count.outcome)
             counts[key] = counts.get(key, 0) + count.count
-        totals += [RouteTotal(RouteCount(*key, value), name) for key, value in sorted(counts.items())]
+            if agent.session is not None:
+                rates[key] = count.rate
+        totals += [
+            RouteTotal(RouteCount(*key, value, rates.get(key, 0.0)), name) for key, value in sorted(counts.items())
+        ]
     return tuple(totals)

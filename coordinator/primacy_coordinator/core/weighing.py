@@ -230,12 +230,19 @@ def _update(state: State, region: str) -> WeightsUpdate:
         active_epoch=weights.active_epoch,
         endpoints=weights.endpoints,
         locations=weights.locations,
-        fallback=fallback_of(weights.given, region, read) if weights.given is not None else (),
+        fallback=fallback(state, region),
         drained=tuple(r.name for r in weights.given.regions if r.drain < 1) if weights.given is not None else (),
         panic_threshold=panic,
         overprovisioning=overprovisioning,
         local_shift_max=shift,
     )
+
+
+def fallback(state: State, client: str) -> tuple[str, ...]:
+    """Regions with no share of a client region's reads that may have some when the others cannot serve."""
+    weights = state.weights
+    row = dict(weights.result.read).get(client)
+    return fallback_of(weights.given, client, row) if weights.given is not None and row is not None else ()
 
 
 def deadlines(state: State) -> list[int]:
