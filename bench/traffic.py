@@ -85,6 +85,7 @@ def _nothing(ground: Ground) -> None:
 SMALL: Mapping[str, Site] = {**SITES, "eu": replace(SITES["eu"], capacity=900.0)}
 LOAD_SURGE = "load surge"
 SCENARIOS: Mapping[str, Scenario] = {
+    "quiet": Scenario(((0.0, _nothing),)),
     "regional loss": Scenario(((10.0, partial(_lose, "us-east")),)),
     "service crash": Scenario(((10.0, partial(_crash, "eu")),)),
     LOAD_SURGE: Scenario(((10.0, partial(_surge, "eu", 3.0)), (90.0, partial(_surge, "eu", 1.0))), 160.0),
@@ -156,6 +157,9 @@ def _step(ground: Ground, balancer: Balancer, tally: Tally) -> dict[str, Shares]
     return rows
 
 
+SHARE = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A figure, and how much worse than the best of the others still counts as equal."""
@@ -165,17 +169,26 @@ class Column:
     figure: str
     slack: float
     """Beside the 5 % that all have."""
+    is_calm: bool = False
+    """It says how much is moved: what never moves has none of it, and is no measure unless it serves as well."""
+
+    def of(self, figures: Figures) -> float:
+        return float(getattr(figures, self.figure))
+
+    def bound(self, best: float) -> float:
+        """What still counts as equal."""
+        return best * (1 + SHARE) + self.slack
 
 
 COLUMNS = (
     Column("overload", "s", "overload_s", 1.0),
     Column("p99", "ms", "p99_ms", 5.0),
     Column("not served", "%", "unserved", 0.05),
-    Column("changes", "/min", "changes", 1.0),
-    Column("settles in", "s", "settle_s", 5.0),
-    Column("to and fro", "%", "to_and_fro", 1.0),
+    Column("changes", "/min", "changes", 1.0, is_calm=True),
+    Column("settles in", "s", "settle_s", 5.0, is_calm=True),
+    Column("to and fro", "%", "to_and_fro", 1.0, is_calm=True),
 )
-SHARE = 0.05
+SERVICE = tuple(column for column in COLUMNS if column.figure in ("overload_s", "unserved"))
 
 
 def _mean(runs: list[Figures]) -> Figures:
@@ -190,22 +203,26 @@ def compare(name: str, seeds: int, balancers: tuple[str, ...] = (*OURS, *OTHERS)
 
 
 def rows_of(name: str, found: Mapping[str, Figures]) -> list[Row]:
-    """Ours beside the best of the others; the budget is the best with its slack."""
+    """Ours beside the best of the others; the budget is the best with its slack.
+
+    Of figures of calm the best of those that overload and lose no more than ours does; there may be none.
+    """
+    ours, others = found[FIRST], [which for which in found if which not in OURS]
+    peers = [which for which in others if all(c.of(found[which]) <= c.bound(c.of(ours)) for c in SERVICE)]
     rows = []
     for column in COLUMNS:
-        values = {which: getattr(found[which], column.figure) for which in found if which not in OURS}
-        best = min(values.values())
+        values = {which: column.of(found[which]) for which in others}
+        best = min((values[which] for which in (peers if column.is_calm else others)), default=None)
         beside = ", ".join(f"{which} {value:.3g}" for which, value in values.items())
-        ours = getattr(found[FIRST], column.figure)
-        budget = best * (1 + SHARE) + column.slack
-        rows.append(Row(f"traffic: {name}: {column.name}", ours, column.unit, beside, budget=budget))
+        budget = None if best is None else column.bound(best)
+        rows.append(Row(f"traffic: {name}: {column.name}", column.of(ours), column.unit, beside, budget=budget))
     return rows
 
 
 def matrix(name: str, found: Mapping[str, Figures]) -> str:
     """All figures of a scenario, for people."""
     head = [name, *(f"{column.name} {column.unit}" for column in COLUMNS)]
-    lines = [head, *([which, *(f"{getattr(figures, column.figure):.4g}" for column in COLUMNS)]
+    lines = [head, *([which, *(f"{column.of(figures):.4g}" for column in COLUMNS)]
                      for which, figures in found.items())]  # fmt: skip
     widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
     return "\n".join(

@@ -12,6 +12,8 @@ MOVED = 0.001
 """A smaller change of a share is none: weights are quantised to it."""
 SETTLED = 0.02
 """A share that moves by less in a second stands still: the policy's default hysteresis."""
+QUIET_S = 20.0
+"""So long must nothing move for weights to have settled."""
 BUCKET_S = 0.0005
 
 
@@ -28,7 +30,7 @@ class Figures:
     changes: float
     """Seconds of a minute in which some share changed."""
     settle_s: float
-    """From an event to the last second in which a share moved by `SETTLED` or more, before the next; the mean."""
+    """From an event to the first `QUIET_S` in which no share moves by `SETTLED`, at most to the next; the mean."""
     to_and_fro: float
     """What was moved only to be moved back, in percent of a client region's requests, per event."""
 
@@ -76,7 +78,8 @@ class Tally:
                 way, gone = self._ways.get((event_s, client, name), (0.0, 0.0))
                 self._ways[event_s, client, name] = way + abs(step), gone + step
         self._changed += furthest >= MOVED
-        if furthest >= SETTLED - 1e-9 and now_s > self.events_s[0]:
+        last_s = self._last_moved_s.get(event_s, event_s)
+        if furthest >= SETTLED - 1e-9 and event_s < now_s <= last_s + QUIET_S:
             self._last_moved_s[event_s] = now_s
 
     def figures(self, clients: int) -> Figures:

@@ -12,11 +12,12 @@ import random
 from dataclasses import fields
 
 from primacy_agent.core.observing import Sight
-from primacy_agent.core.shunning import dead_regions, nearest_first, without
+from primacy_agent.core.shunning import dead_regions, nearest_first, shifted
+from primacy_agent.probes.peers import SOONER
 from primacy_coordinator.core import events
 from primacy_coordinator.core.model import Policy, RoutingStrategy
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
-from primacy_wire.messages import Load, PeerSight, RegionSpec, RouteCount, ServiceState, ToAgent
+from primacy_wire.messages import Load, PeerSight, RegionSpec, RouteCount, ServiceState
 
 from bench.nasty import PROBE_JITTER, PROBE_NS, ProbedMachine
 from bench.traffic_policies import Shares
@@ -56,9 +57,6 @@ class Edge(Life):
 
     world: Planet
 
-    is_heard_of = False
-    """The coordinator has answered since this agent connected."""
-
     def begin(self) -> None:
         super().begin()
         self.seen = {
@@ -69,24 +67,18 @@ class Edge(Life):
             self._look(name)
 
     def _look(self, name: str) -> None:
-        """One look at the endpoint of another region; who answers not is not seen."""
+        """One look at the endpoint of another region. A dead service refuses, a dark region says nothing."""
         if self.dead:
             return
         here, draw, before = self.machine.region, self.world.noise, self.seen[name]
-        reached = self.world.reaches(here, name) and self.world.ground.services[name].serves
+        heard = self.world.reaches(here, name)
+        reached = heard and self.world.ground.services[name].serves
         rtt_ns = round(rtt_s(here, name) * SECOND_NS * max(0.5, draw.gauss(1, self.world.rtt_spread)))
-        self.seen[name] = before.after(reached, rtt_ns, self.now().mono_ns)
-        if before.reachable is not reached and before.looked_ns and self.connection:
+        sight = self.seen[name] = before.after(reached, rtt_ns, self.now().mono_ns, certain=heard)
+        if before.looked_ns and before.verdict != sight.verdict and self.connection:
             self.report()
-        self.world.after(int(PEER_NS * (1 - PROBE_JITTER * draw.random())), self.name, self._look, name)
-
-    def lose(self, reason: str, superseded: bool = False) -> None:
-        self.is_heard_of = False
-        super().lose(reason, superseded)
-
-    def receive(self, message: ToAgent) -> None:
-        self.is_heard_of = True
-        super().receive(message)
+        pause_ns = PEER_NS if sight.is_settled else PEER_NS / SOONER
+        self.world.after(int(pause_ns * (1 - PROBE_JITTER * draw.random())), self.name, self._look, name)
 
     def spec(self) -> RegionSpec:
         site = self.world.ground.sites[self.machine.region]
@@ -109,11 +101,10 @@ class Edge(Life):
         rows = self.holder.rows
         if rows is None:
             return {}
-        if self.is_heard_of:
-            return dict(rows.read)
-        own = self.machine.region
-        dead = dead_regions(self.seen.values(), own, self.machine.health().state is ServiceState.DOWN)
-        return dict(without(rows.read, dead, nearest_first(self.seen.values(), own)))
+        sights, own = self.seen.values(), self.machine.region
+        dead = dead_regions(sights, own, self.machine.health().state is ServiceState.DOWN)
+        order = rows.fallback if rows.fallback is not None else nearest_first(sights, own)
+        return dict(shifted(rows.read, dead, order, rows.drained, rows.local_shift_max).row)
 
 
 class Lines(Network):

@@ -14,22 +14,22 @@ from primacy.v1 import agent_pb2
 from primacy_wire.clock import read_now
 from primacy_wire.instant import Now
 from primacy_wire.log_messages import Entries, GroupMetrics, MetricsSnapshot, Progress, RetryParked, TransferPlan
-from primacy_wire.messages import Lag, Load, Notice, Report, ServiceState, agent_key
+from primacy_wire.messages import Directory, Lag, Load, Notice, Report, agent_key
+from primacy_wire.route_counts import RouteCounter
 
 from primacy_agent.config import AgentConfig
 from primacy_agent.core.effects import KillHook, RunHook
 from primacy_agent.core.lease import LeaseHolder
-from primacy_agent.core.routes import RouteCounter
-from primacy_agent.core.shunning import Row, dead_regions, nearest_first, without
-from primacy_agent.core.traffic import Traffic
 from primacy_agent.core.views import ActiveView
 from primacy_agent.dataplane.making import make_outputs
 from primacy_agent.hook_config import program_problem
 from primacy_agent.hooks import HookRunner
+from primacy_agent.kept_weights import KeptWeights
 from primacy_agent.notices import Notices
 from primacy_agent.probes.peers import Peers
 from primacy_agent.probes.running import Probes
 from primacy_agent.replication.parts import Replication
+from primacy_agent.rows import Rows
 from primacy_agent.session import Session
 from primacy_agent.state import AgentState
 from primacy_agent.tasks import Tasks
@@ -54,13 +54,15 @@ class Node:
         self.holder = LeaseHolder(
             config.region, config.name, self.incarnation, state.memory, config.hooks.settings(config.group)
         )
-        self.routes = RouteCounter()
+        self.routes = RouteCounter(self.started.mono_ns)
         self.notices = Notices(self.incarnation)
         self._state = state
         self._tasks = Tasks()
         self.outputs = make_outputs(
             config.dataplane, config.group, config.region, state.path, self.notices.tell, self.counted, self._tasks
         )
+        self._kept = KeptWeights(state.path, config.group, config.region, self._tasks)
+        self.rows = Rows(config.group, config.region, self.holder, self._kept, self.notices.tell)
         self._changed = asyncio.Event()
         """Set at the next change; every change brings a new one."""
         self._shown_deadline_ns = 0
@@ -68,6 +70,7 @@ class Node:
         self.probes = Probes(config.all_probes, self._news, draw, self._tasks, state.rebooted)
         self.peers = Peers(
             config.group,
+            config.region,
             self.key,
             config.peer_interval.seconds,
             config.peer_timeout.seconds,
@@ -95,10 +98,12 @@ class Node:
     async def start(self) -> None:
         """Raises `ListenError`."""
         await self.outputs.start()
+        self._look_around()
+        self._rows_moved()
         self._hooks.end_leftover()
         self._show()
         self.probes.start()
-        self.replication.metrics.read_from(self.probes)
+        self.replication.metrics.read_from(self.probes, self.routes.counts)
         self.replication.start()
         self._tasks.start(self.session.run(), name="session")
 
@@ -109,6 +114,7 @@ class Node:
             await self.session.release("the agent was stopped with releaseOnStop", limit_s)
         self.session.stop()
         await self._tasks.stop()
+        self._kept.close()
         await self.outputs.close()
         self.probes.close()
         await self.replication.close()
@@ -122,9 +128,9 @@ class Node:
     def build_report(self, now: Now) -> Report:
         health = self.probes.health
         readings = self.probes.readings
-        counts = self.routes.counts()
+        counts = self.routes.counts(now.mono_ns)
         report = self.holder.report(now, health, readings.load(), self.peers.sights(), counts, self.detail())
-        return replace(report, lag=readings.lag(), wall_ns=now.wall_ns)
+        return replace(report, lag=readings.lag(), wall_ns=now.wall_ns, shunned=self.rows.shift.shunned)
 
     def authority_changed(self) -> None:
         self._notify()
@@ -174,27 +180,42 @@ class Node:
         return {peer.agent: peer.address for peer in directory.peers} if directory is not None else {}
 
     def rows_changed(self) -> None:
-        self._traffic_changed()
+        self.rows.arrived()
+        self._look_around()
+        self._rows_moved()
         self._notify()
+
+    def directory_changed(self) -> None:
+        self._look_around()
+        if self.holder.directory is not None:
+            self.replication.metrics.follow(self.holder.directory.membership)
+        self._rows_moved()
+
+    def _look_around(self) -> None:
+        """Whom to look at: by the directory; until that is heard, at the endpoints that an earlier life knew."""
+        directory = self.holder.directory
+        if directory is None:
+            directory = Directory(self.holder.memory.membership, (), self.rows.other_endpoints)
+        self.peers.follow(directory, self.rows.own_endpoint)
+
+    def _news(self) -> None:
+        """Of the own health, or of whom this agent can reach: not to be kept until the next report is due, and not to
+        wait for the coordinator's word."""
+        self._rows_moved()
+        self.session.report_soon()
+
+    def _rows_moved(self) -> None:
+        """Tell the data planes, if what is in force has changed."""
+        changed = self.rows.refresh(self.peers.all(), self.probes.health.state, lambda: self.session.connected)
+        if changed and self.rows.traffic is not None:
+            self.outputs.apply(self.rows.traffic)
+            self._notify()
 
     def counted(self, target_region: str, traffic_class: int, outcome: str, count: int) -> None:
         """Requests from here that a data plane, or a client in the service's own process, says it sent."""
-        strategy = self.holder.rows.strategy if self.holder.rows is not None else 0
+        update = self.rows.update
+        strategy = update.strategy if update is not None else 0
         self.routes.add(self.config.region, target_region, traffic_class, strategy, outcome, count)
-
-    def _traffic_changed(self) -> None:
-        traffic = self.traffic()
-        if traffic is not None:
-            self.outputs.apply(traffic)
-
-    def directory_changed(self) -> None:
-        if self.holder.directory is not None:
-            self.peers.follow(self.holder.directory)
-            self.replication.metrics.follow(self.holder.directory.membership)
-
-    def _news(self) -> None:
-        """Of the own health, or of whom this agent can reach: not to be kept until the next report is due."""
-        self.session.report_soon()
 
     # ---- what others ask
 
@@ -212,45 +233,6 @@ class Node:
         if view.remaining_ns or view.epoch >= view.active_epoch:
             return view
         return replace(view, epoch=view.active_epoch)  # The weights told of it before any answer did.
-
-    def read_row(self) -> tuple[Row, tuple[str, ...]]:
-        """(the row for reads, the regions of it that this agent shuns by itself).
-
-        While a coordinator is heard it knows more than this agent does, and its row stands as it is.
-        """
-        row = self.holder.rows.read if self.holder.rows is not None else ()
-        if self.session.connected:
-            return row, ()
-        sights = self.peers.all()
-        own = self.config.region
-        dead = dead_regions(sights, own, self.probes.health.state is ServiceState.DOWN)
-        shifted = without(row, dead, nearest_first(sights, own))
-        return shifted, tuple(
-            region for (region, share), (_, now) in zip(row, shifted, strict=True) if share > 0 and not now
-        )
-
-    def traffic(self) -> Traffic | None:
-        """What data planes are told; None before the first weights came."""
-        rows = self.holder.rows
-        if rows is None:
-            return None
-        read, shunned = self.read_row()
-        return Traffic(
-            group=self.config.group,
-            region=self.config.region,
-            version=rows.version,
-            strategy=rows.strategy,
-            read=read,
-            write=rows.write,
-            endpoints=rows.endpoints,
-            fallback=tuple(region for region in rows.fallback if region not in shunned),
-            drained=rows.drained,
-            shunned=shunned,
-            active_region=rows.active_region,
-            active_epoch=rows.active_epoch,
-            panic_threshold=rows.panic_threshold,
-            overprovisioning=rows.overprovisioning,
-        )
 
     def detail(self) -> agent_pb2.ReportDetail:
         """Probe results and what was measured, for readers of reports."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from primacy.v1 import election_pb2, override_pb2, routing_pb2
+from collections.abc import Iterable
+
+from primacy.v1 import election_pb2, override_pb2, region_pb2, routing_pb2
 from primacy.v1.status_service_pb2 import GetStatusResponse
 from rich.text import Text
 
@@ -11,6 +13,9 @@ from primacy_cli.overrides_table import countdown, overrides_table
 from primacy_cli.regions_table import read_shares, regions_table
 from primacy_cli.tables import Renderable, facts, lines, stack, table
 from primacy_cli.words import clock, length, plural, span, word
+
+SHOWN_MAX = 3
+"""Agents that are named in one line."""
 
 
 def group_facts(status: GetStatusResponse, age_ns: int = 0) -> Renderable:
@@ -26,8 +31,23 @@ def group_facts(status: GetStatusResponse, age_ns: int = 0) -> Renderable:
             ("doubt", _doubt(status) if status.HasField("doubt") else ""),
             ("panic", Text("so few regions look healthy that reads ignore health", "bold red") if status.panic else ""),
             ("reads", word(routing_pb2.RoutingStrategy, status.read_weights.strategy)),
+            ("local shift", Text(shunning(status.regions), "bold yellow")),
             ("failsafe", status.coordinator.failsafe_note),
         ]
+    )
+
+
+def shunning(regions: Iterable[region_pb2.Region]) -> str:
+    """Which agents move reads by themselves, for one line; empty when none does."""
+    found: dict[str, list[str]] = {}
+    for region in regions:
+        for agent in region.agents:
+            if agent.connected and agent.shunned:
+                found.setdefault(", ".join(agent.shunned), []).append(f"{region.name}/{agent.agent}")
+    return "; ".join(
+        f"{', '.join(agents[:SHOWN_MAX])}{' and others' if len(agents) > SHOWN_MAX else ''} see {dead} dead and move "
+        "reads away by themselves"
+        for dead, agents in sorted(found.items())
     )
 
 

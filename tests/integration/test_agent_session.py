@@ -71,6 +71,8 @@ class Desk(AgentServiceServicer):
     say: asyncio.Queue[pb.SessionResponse | grpc.StatusCode] = field(default_factory=asyncio.Queue)
     on_accept: Callable[[], None] = lambda: None
     speaking: asyncio.Task[None] | None = None
+    one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """gRPC takes one message after the other."""
 
     async def Session(  # type: ignore[override]  # answers are written, not yielded
         self, requests: AsyncIterator[pb.SessionRequest], context: Any
@@ -87,7 +89,8 @@ class Desk(AgentServiceServicer):
                 self.heard.append(message)
                 self.at.append(time.monotonic())
                 for answer in self._answers(message):
-                    await context.write(to_agent_to_proto(answer))
+                    async with self.one:
+                        await context.write(to_agent_to_proto(answer))
         finally:
             speaking.cancel()
 
@@ -95,7 +98,8 @@ class Desk(AgentServiceServicer):
         while True:
             word = await self.say.get()
             if isinstance(word, pb.SessionResponse):
-                await context.write(word)
+                async with self.one:
+                    await context.write(word)
             else:
                 await context.abort(word, "as the test wants it")
 

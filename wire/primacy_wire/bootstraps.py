@@ -1,8 +1,8 @@
 """What Envoy and gRPC clients start with: where an agent's xDS server is, and what to ask of it.
 
 Envoy gets one listener. Its routes, clusters and endpoints come from the agent: requests with the header
-`Primacy-Class: write` go to the cluster `GROUP.write`, all others to `GROUP`. Until the agent has told where requests go,
-the listener is closed. gRPC clients dial `xds:///GROUP`, or `xds:///GROUP.write` for writes.
+`Primacy-Class: write` go to the cluster `GROUP.write`, all others to `GROUP`. Until the agent has said where requests
+go, the listener is closed. gRPC clients dial `xds:///GROUP`, or `xds:///GROUP.write` for writes.
 """
 
 from __future__ import annotations

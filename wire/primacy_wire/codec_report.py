@@ -98,6 +98,7 @@ def route_count_to_proto(count: RouteCount) -> agent_service_pb2.RouteCount:
         strategy=cast("routing_pb2.RoutingStrategy.ValueType", count.strategy),
         outcome=count.outcome,
         count=count.count,
+        rate=count.rate,
     )
 
 
@@ -167,7 +168,13 @@ def _sight_from_proto(proto: agent_service_pb2.PeerSight) -> PeerSight:
 
 def _route_count_from_proto(proto: agent_service_pb2.RouteCount) -> RouteCount:
     return RouteCount(
-        proto.client_region, proto.target_region, proto.traffic_class, proto.strategy, proto.outcome, proto.count
+        proto.client_region,
+        proto.target_region,
+        proto.traffic_class,
+        proto.strategy,
+        proto.outcome,
+        proto.count,
+        proto.rate,
     )
 
 
@@ -187,7 +194,10 @@ def _is_sound(report: Report) -> bool:
         and 0 <= report.health.healthy <= report.health.total
         and all(sight.region != "" and sight.rtt_ns >= -1 and sight.age_ns >= 0 for sight in report.sights)
         and all(
-            count.count >= 0 and count.traffic_class in _TRAFFIC_CLASSES and count.strategy in _STRATEGIES
+            count.count >= 0
+            and 0.0 <= count.rate < INFINITY
+            and count.traffic_class in _TRAFFIC_CLASSES
+            and count.strategy in _STRATEGIES
             for count in report.routed
         )
     )
@@ -245,6 +255,7 @@ def _bad_report_fields(proto: agent_service_pb2.Report) -> list[BadField]:
         checks.count(f"sights[{index}].ageNs", sight.age_ns)
     for index, count in enumerate(proto.routed):
         checks.count(f"routed[{index}].count", count.count)
+        checks.number(f"routed[{index}].rate", count.rate)
         if count.traffic_class not in _TRAFFIC_CLASSES:
             checks.refuse(f"routed[{index}].trafficClass", f"must be a known class, got {count.traffic_class}")
         if count.strategy not in _STRATEGIES:

@@ -140,11 +140,11 @@ def _weights_to_proto(weights: WeightsUpdate) -> agent_service_pb2.WeightsUpdate
             name: region_pb2.Location(latitude=latitude, longitude=longitude)
             for name, (latitude, longitude) in weights.locations
         },
-        fallback=weights.fallback,
+        fallback=weights.fallback or (),
         drained=weights.drained,
         panic_threshold=weights.panic_threshold,
         overprovisioning=weights.overprovisioning,
-        local_shift_max=weights.local_shift_max,
+        local_shift_max=weights.local_shift_max if weights.fallback is not None else None,
     )
 
 
@@ -262,6 +262,7 @@ def _welcome_from_proto(proto: agent_service_pb2.Welcome) -> Welcome:
 
 
 def _weights_from_proto(proto: agent_service_pb2.WeightsUpdate) -> WeightsUpdate:
+    is_older = not proto.HasField("local_shift_max")  # It came together with the others of its time.
     weights = WeightsUpdate(
         proto.version,
         proto.strategy,
@@ -271,11 +272,11 @@ def _weights_from_proto(proto: agent_service_pb2.WeightsUpdate) -> WeightsUpdate
         proto.active_epoch,
         _sorted(proto.endpoints),
         tuple(sorted((name, (place.latitude, place.longitude)) for name, place in proto.locations.items())),
-        tuple(proto.fallback),
+        None if is_older else tuple(proto.fallback),
         tuple(sorted(proto.drained)),
         proto.panic_threshold,
         proto.overprovisioning or 1.0,  # A coordinator that does not say means none.
-        proto.local_shift_max if proto.HasField("local_shift_max") else 1.0,
+        1.0 if is_older else proto.local_shift_max,
     )
     checks = Checks("weights")
     checks.count("version", weights.version)

@@ -164,8 +164,10 @@ class RouteCount:
     strategy: int
     """Number of `primacy.v1.RoutingStrategy`; 0: no weights were known yet."""
     outcome: str
-    """`ok`, `no_weight` or `not_active`."""
+    """One of `route_counts.OUTCOMES`."""
     count: int
+    rate: float = 0.0
+    """Requests per second over the last minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,8 +393,9 @@ class WeightsUpdate:
     """(region, endpoint) of every registered region, sorted by name."""
     locations: tuple[tuple[str, tuple[float, float]], ...] = ()
     """(region, (latitude, longitude) in degrees) of those that have one, sorted by name."""
-    fallback: tuple[str, ...] = ()
-    """Regions with no share that may have reads when those with one cannot serve, the best first."""
+    fallback: tuple[str, ...] | None = None
+    """Regions with no share that may have reads when those with one cannot serve, the best first. None: an older
+    coordinator does not say."""
     drained: tuple[str, ...] = ()
     """Regions that are drained or being drained, sorted."""
     panic_threshold: float = 0.5

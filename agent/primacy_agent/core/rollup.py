@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from primacy_wire.instant import SECOND_NS, Now
 from primacy_wire.log_messages import MetricsSnapshot
+from primacy_wire.messages import RouteCount
+from primacy_wire.route_counts import OTHER
 from primacy_wire.sketch import SERIES_MAX, Sketch, can_measure, fitting
 
 WINDOW_NS = 10 * SECOND_NS
@@ -17,6 +19,10 @@ SAMPLED_NS_MAX = 2 * SECOND_NS
 """A sample speaks for no longer than so, however long ago the last one was."""
 REQUESTS_MAX = 2**36
 """In one sample."""
+WRITE = 2
+"""Number of `primacy.v1.TrafficClass`."""
+ROUTED_KINDS_MAX = 60
+"""Series of routed requests: what comes later is `other`, so that they leave room for the service's own."""
 
 
 class Rollup:
@@ -76,3 +82,30 @@ class Rollup:
         return MetricsSnapshot(
             self._region, self._agent, self._incarnation, self._version, length_ns, now.wall_ns, series
         )
+
+
+class RoutedRates:
+    """From counts that only grow to requests per second, by series: `routed_rate{target="eu",class="read",…}`."""
+
+    def __init__(self, now: Now) -> None:
+        self._before: dict[str, int] = {}
+        self._sampled_ns = now.mono_ns
+
+    def sample(self, now: Now, counts: Iterable[RouteCount]) -> dict[str, float]:
+        """By series, what was routed since the last sample; also those of which nothing was."""
+        sums: dict[str, int] = {}
+        for count in counts:
+            name = _series(count.target_region, count.traffic_class, count.outcome)
+            if name not in sums and len(sums) >= ROUTED_KINDS_MAX:
+                name = _series(OTHER, count.traffic_class, count.outcome)
+            sums[name] = sums.get(name, 0) + count.count
+        seconds = max(now.mono_ns - self._sampled_ns, 1) / SECOND_NS
+        # Of a kind that became another's, because a new one came before it, nothing is said this once.
+        rates = {name: max(0, total - self._before.get(name, 0)) / seconds for name, total in sums.items()}
+        self._before, self._sampled_ns = sums, now.mono_ns
+        return rates
+
+
+def _series(target: str, traffic_class: int, outcome: str) -> str:
+    kind = "write" if traffic_class == WRITE else "read"
+    return f'routed_rate{{class="{kind}",outcome="{outcome}",target="{target}"}}'

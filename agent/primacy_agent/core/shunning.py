@@ -1,27 +1,46 @@
-"""What an agent does to its reads by itself while no coordinator tells it where they go (I6).
+"""What an agent does to its own region's reads by itself, at once, when it sees that a region is dead (I6).
 
-The last weights stay in force; only a region that this agent sees to be dead gives its share away, as far as some
-other region is not. When everything looks dead it is more likely this agent that cannot see, and nothing moves (I8).
+1. It moves shares of the row that the coordinator told it last, and nothing else: never writes, never more of the row
+   than `local_shift_max`, and never to a region that is drained, that looks dead itself, or that the coordinator would
+   not have sent reads to.
+2. When nobody is left who may have them, nothing moves: it is more likely this agent that cannot see (I8). When it
+   reaches no other region while its own serves, its own gets the reads.
+3. It rests on the row and on what is seen now. A newer row that gives a dead region nothing ends it as well as a region
+   that answers again; what keeps it from flapping is in the sights (see `observing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from primacy_agent.core.observing import Sight
+from primacy_agent.core.traffic import Row
 
-MISSES_MIN = 2
-"""One lost look is weather."""
-
-Row = tuple[tuple[str, float], ...]
-"""(region, share) of every registered region, sorted by name."""
+BEGAN = "local-shift"
+ENDED = "local-shift-ended"
+_ALMOST = 1 - 1e-9
 
 
-def dead_regions(sights: Iterable[Sight], own_region: str, own_is_down: bool) -> frozenset[str]:
-    """The regions that are of no use to a client here, as far as this agent can see.
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A row for reads as it is in force."""
+
+    row: Row
+    shunned: tuple[str, ...] = ()
+    """Regions whose share this agent lowered, sorted."""
+    moved: float = 0.0
+    """How much of the row that is."""
+    heirs: Row = ()
+    """(region, what it got of that)."""
+
+
+def dead_regions(sights: Iterable[Sight], own_region: str, own_is_down: bool) -> Mapping[str, str]:
+    """The regions that are of no use to a client here as far as this agent can see, each with why.
 
     The endpoint decides, for it is the way that clients take; without one, all agents must be out of reach. A region
-    is dead also when every agent of it that answers says that its instances are down.
+    is dead also when every agent of it that speaks says that its instances are down. The own region is dead when its
+    instances are down, unless its endpoint is among the sights: then others share it, and it decides.
     """
     endpoints: dict[str, Sight] = {}
     agents: dict[str, list[Sight]] = {}
@@ -30,37 +49,57 @@ def dead_regions(sights: Iterable[Sight], own_region: str, own_is_down: bool) ->
             agents.setdefault(sight.region, []).append(sight)
         else:
             endpoints[sight.region] = sight
-    dead = {own_region} if own_is_down else set()
-    for region in endpoints.keys() | agents.keys():
+    dead = {}
+    if own_is_down and own_region not in endpoints:
+        dead[own_region] = "its own instances are down"
+    for region in sorted(endpoints.keys() | agents.keys()):
         known = agents.get(region, [])
-        answering = [sight for sight in known if sight.reachable]
         endpoint = endpoints.get(region)
-        if endpoint is not None:
-            lost = endpoint.misses >= MISSES_MIN
-        else:
-            lost = all(sight.misses >= MISSES_MIN for sight in known)
-        if lost or (answering and not any(sight.serving for sight in answering)):
-            dead.add(region)
-    return frozenset(dead)
+        speaking = [sight for sight in known if sight.speaks]
+        if endpoint is not None and endpoint.lost:
+            dead[region] = f"{endpoint.address}: {endpoint.why or 'cannot be reached'}"
+        elif endpoint is None and all(sight.lost for sight in known):
+            dead[region] = f"none of its agents can be reached: {known[0].why or known[0].address}"
+        elif speaking and all(sight.idle for sight in speaking):
+            dead[region] = "its agents say that its instances are down"
+    return dead
 
 
-def without(row: Row, dead: frozenset[str], nearest_first: Iterable[str]) -> Row:
-    """The row with the shares of dead regions given to the others in proportion.
+def shifted(row: Row, dead: Iterable[str], order: Sequence[str], drained: Iterable[str], limit: float) -> Shift:
+    """The row with the shares of dead regions given to the others in proportion, at most `limit` of the whole.
 
-    If no other has a share, the nearest region of the row that is not dead gets all. If every region is dead, or none
-    has a share, the row stays as it is.
+    If no other has a share, the first in `order` that may have one gets it. If there is none either, the row stays.
     """
-    left = sum(share for region, share in row if region not in dead)
     total = sum(share for _, share in row)
-    if not dead or total <= 0:
-        return row
-    if left > 0:
-        return tuple((region, 0.0 if region in dead else share / left * total) for region, share in row)
+    gone = frozenset(dead)
+    wanted = sum(share for region, share in row if region in gone)
+    if wanted <= 0 or total <= 0 or limit <= 0:
+        return Shift(row)
+    barred = gone | frozenset(drained)
+    left = sum(share for region, share in row if region not in barred)
     names = {region for region, _ in row}
-    heir = next((region for region in nearest_first if region in names and region not in dead), None)
-    if heir is None:
-        return row
-    return tuple((region, total if region == heir else 0.0) for region, _ in row)
+    heir = next((region for region in order if region in names and region not in barred), "")
+    if left <= 0 and not heir:
+        return Shift(row)
+    most = limit * total
+    whole = most >= wanted * _ALMOST
+    moved = wanted if whole else most
+    if left > 0:
+        gains = {region: moved * (share / left) for region, share in row if region not in barred and share > 0}
+    else:
+        gains = {heir: moved}
+
+    def now(region: str, share: float) -> float:
+        if region in gone:
+            return 0.0 if whole else share * (1 - moved / wanted)
+        return share + gains.get(region, 0.0)
+
+    return Shift(
+        tuple((region, now(region, share)) for region, share in row),
+        tuple(sorted(region for region, share in row if region in gone and share > 0)),
+        moved / total,
+        tuple(sorted((region, gain / total) for region, gain in gains.items())),
+    )
 
 
 def nearest_first(sights: Iterable[Sight], own_region: str) -> tuple[str, ...]:
@@ -70,3 +109,30 @@ def nearest_first(sights: Iterable[Sight], own_region: str) -> tuple[str, ...]:
         if sight.rtt_ns >= 0:
             rtts[sight.region] = min(sight.rtt_ns, rtts.get(sight.region, sight.rtt_ns))
     return (own_region, *sorted(rtts.keys() - {own_region}, key=lambda region: (rtts[region], region)))
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftNews:
+    """What the journal is told of a shift."""
+
+    name: str
+    text: str
+    warning: bool
+
+
+def news_of(before: Shift, after: Shift, dead: Mapping[str, str]) -> ShiftNews | None:
+    """What is new, if it is other regions now than before; None when there is nothing to tell."""
+    if before.shunned == after.shunned:
+        return None
+    if after.shunned:
+        from_whom = ", ".join(f"{region} ({dead[region]})" for region in after.shunned)
+        to_whom = ", ".join(f"{region} {share:.1%}" for region, share in after.heirs)
+        return ShiftNews(BEGAN, f"moves {after.moved:.1%} of its reads away from {from_whom}: to {to_whom}", True)
+    names = ", ".join(before.shunned)
+    if not any(region in dead for region in before.shunned):
+        return ShiftNews(ENDED, f"{names} can be reached again: reads follow the weights", False)
+    left = {region: share for region, share in after.row if region in before.shunned and region in dead}
+    if not any(left.values()):
+        return ShiftNews(ENDED, f"the weights give {names} nothing any more: reads follow them", False)
+    why = "no region is left that may have its reads, or the policy's localShiftMax allows none to move"
+    return ShiftNews(ENDED, f"reads go to {', '.join(left)} again although it looks dead: {why}", True)

@@ -36,7 +36,7 @@ class Traffic:
     drained: tuple[str, ...] = ()
     """Regions that are drained or being drained, sorted."""
     shunned: tuple[str, ...] = ()
-    """Regions that this agent has moved reads away from by itself, sorted."""
+    """Regions that this agent moves reads away from by itself, sorted; the policy's limit may leave them some."""
     active_region: str = ""
     active_epoch: int = 0
     panic_threshold: float = 0.5

@@ -7,15 +7,18 @@ from typing import TypeVar
 
 from primacy.agent.v1 import local_service_pb2 as pb
 from primacy.v1 import agent_pb2, replication_pb2, routing_pb2
+from primacy_wire.choosing import alternatives, reachable_row
 from primacy_wire.clock import read_now
 from primacy_wire.codec_log import metrics_to_proto
 from primacy_wire.errors import BadField, InvalidRequest, NotFound, Unavailable
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Phase
+from primacy_wire.names import NAME_RULE, is_name
 from primacy_wire.picker import Picker
+from primacy_wire.route_counts import OUTCOMES
 from primacy_wire.session_codec import load_to_proto
 
-from primacy_agent.core.shunning import Row
+from primacy_agent.core.traffic import Traffic
 from primacy_agent.core.views import ActiveView
 from primacy_agent.local.dataplane import render_outputs
 from primacy_agent.node import Node
@@ -25,6 +28,8 @@ READ = routing_pb2.TRAFFIC_CLASS_READ
 WRITE = routing_pb2.TRAFFIC_CLASS_WRITE
 RETRY_NS = SECOND_NS // 2
 AFFINITY_BYTES_MAX = 1024
+COUNTS_MAX = 1000
+PROBLEMS_SHOWN_MAX = 20
 
 
 class Answers:
@@ -33,8 +38,12 @@ class Answers:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._draw = random.Random()
-        self._row: Row = ()
+        self._traffic: Traffic | None = None
+        """What the next four are made from."""
+        self._endpoints: dict[str, str] = {}
+        self._row: dict[str, float] = {}
         self._picker = Picker(())
+        self._passed: tuple[str, ...] = ()
 
     def check_group(self, group: str) -> None:
         if group not in ("", self._node.config.group):
@@ -49,43 +58,87 @@ class Answers:
     def weights(self, traffic_class: int) -> pb.GetWeightsResponse:
         """The row of this agent's region."""
         _check_class(traffic_class)
-        holder = self._node.holder
-        rows = holder.rows
+        rows = self._node.rows
+        traffic = rows.traffic
         answer = pb.GetWeightsResponse(version=0)
-        if rows is None:
+        if traffic is None:
             return answer
-        answer.version = rows.version
-        answer.row.client_region = self._node.config.region
-        answer.age.FromNanoseconds(max(0, read_now().mono_ns - holder.rows_received_mono_ns))
+        answer.version = traffic.version
+        answer.row.client_region = traffic.region
+        answer.age.FromNanoseconds(rows.age_ns(read_now()))
         if traffic_class == WRITE:
-            answer.row.weights.update(rows.write)
+            answer.row.weights.update(traffic.write)
             return answer
-        row, shunned = self._node.read_row()
-        answer.row.weights.update(row)
-        answer.shunned.extend(shunned)
-        answer.strategy = routing_pb2.RoutingStrategy.ValueType(rows.strategy)
+        answer.row.weights.update(traffic.read)
+        answer.shunned.extend(traffic.shunned)
+        answer.strategy = routing_pb2.RoutingStrategy.ValueType(traffic.strategy)
+        return answer
+
+    def watched_weights(self) -> pb.WatchWeightsResponse:
+        """Both rows and what a client needs that picks by itself."""
+        rows, traffic = self._node.rows, self._node.rows.traffic
+        answer = pb.WatchWeightsResponse(version=0)
+        if traffic is None:
+            return answer
+        answer.version = traffic.version
+        answer.read.client_region = answer.write.client_region = traffic.region
+        answer.read.weights.update(traffic.read)
+        answer.write.weights.update(traffic.write)
+        answer.age.FromNanoseconds(rows.age_ns(read_now()))
+        answer.strategy = routing_pb2.RoutingStrategy.ValueType(traffic.strategy)
+        answer.shunned.extend(traffic.shunned)
+        answer.endpoints.update(traffic.endpoints)
+        answer.fallback.extend(traffic.fallback)
         return answer
 
     def route(self, request: pb.RouteRequest) -> pb.RouteResponse:
         """Pick a region for one request, and count it."""
         self.check_group(request.group)
         _check_class(request.traffic_class)
-        node = self._node
-        own = node.config.region
+        own = self._node.config.region
         problems = []
         if request.client_region not in ("", own):
             problems.append(BadField("clientRegion", f"this agent knows the row of {own!r} only: ask the coordinator"))
         if len(request.affinity_key.encode()) > AFFINITY_BYTES_MAX:
             problems.append(BadField("affinityKey", f"must be at most {AFFINITY_BYTES_MAX} bytes"))
+        for name, value, most in (
+            ("latitude", request.location.latitude, 90),
+            ("longitude", request.location.longitude, 180),
+        ):
+            if not -most <= value <= most:  # NaN is none of it.
+                problems.append(BadField(f"location.{name}", f"must be a number from -{most} to {most}"))
         if problems:
             raise InvalidRequest(*problems)
-        return self._route_write() if request.traffic_class == WRITE else self._route_read(request.affinity_key)
+        if request.traffic_class == WRITE:
+            return self._route_write()
+        elsewhere = request.HasField("location") and not request.client_region
+        return self._route_read(request.affinity_key, elsewhere)
+
+    def count(self, request: pb.CountRoutesRequest) -> pb.CountRoutesResponse:
+        """What the service's own process has routed. Raises InvalidRequest, and then has counted nothing."""
+        self.check_group(request.group)
+        problems = []
+        if len(request.counts) > COUNTS_MAX:
+            problems.append(BadField("counts", f"must be at most {COUNTS_MAX}"))
+        for index, one in enumerate(request.counts[:COUNTS_MAX]):
+            if one.target_region and not is_name(one.target_region):
+                problems.append(BadField(f"counts[{index}].targetRegion", NAME_RULE))
+            if one.traffic_class not in (0, READ, WRITE):
+                problems.append(BadField(f"counts[{index}].trafficClass", "must be a class that this version knows"))
+            if one.outcome not in OUTCOMES:
+                problems.append(BadField(f"counts[{index}].outcome", f"must be one of {', '.join(OUTCOMES)}"))
+            if one.count < 0:
+                problems.append(BadField(f"counts[{index}].count", "must be 0 or more"))
+        if problems:
+            raise InvalidRequest(*problems[:PROBLEMS_SHOWN_MAX])
+        for one in request.counts:
+            self._node.counted(one.target_region, one.traffic_class or READ, one.outcome, one.count)
+        return pb.CountRoutesResponse()
 
     def _route_write(self) -> pb.RouteResponse:
         node = self._node
         own = node.config.region
         view = node.active()
-        strategy = node.holder.rows.strategy if node.holder.rows is not None else 0
         if view.frozen and view.remaining_ns:
             trouble = f"writes are frozen while {own} hands over"
         elif view.phase is Phase.PROMOTING:
@@ -95,43 +148,56 @@ class Answers:
         elif not view.region:
             trouble = "no region is active just now"
         else:
-            node.routes.add(own, view.region, WRITE, strategy, "ok")
+            node.counted(view.region, WRITE, "ok", 1)
+            endpoint = self._endpoint(view.region)
+            known = "" if endpoint else "; nobody has said where its service is"
             return pb.RouteResponse(
                 region=view.region,
-                endpoint=self._endpoint(view.region),
-                reason=f"{view.region} is active at epoch {view.active_epoch}",
+                endpoint=endpoint,
+                reason=f"{view.region} is active at epoch {view.active_epoch}{known}",
                 epoch=view.active_epoch,
             )
-        node.routes.add(own, "", WRITE, strategy, "not_active")
+        node.counted("", WRITE, "not_active", 1)
         raise Unavailable(trouble, "NO_ACTIVE_REGION", RETRY_NS)
 
-    def _route_read(self, key: str) -> pb.RouteResponse:
+    def _route_read(self, key: str, elsewhere: bool) -> pb.RouteResponse:
+        """`elsewhere`: the request comes from a place that the caller has named."""
         node = self._node
         own = node.config.region
-        rows = node.holder.rows
-        row, shunned = node.read_row()
-        if row != self._row:
-            self._row, self._picker = row, Picker(row)
-        if rows is None or not self._picker:
-            node.routes.add(own, "", READ, rows.strategy if rows is not None else 0, "no_weight")
+        traffic = node.rows.traffic
+        if traffic is None:
+            node.counted("", READ, "no_weight", 1)
             raise Unavailable("no weights are known yet", "NO_WEIGHTS", RETRY_NS)
-        region = self._picker.pick_affine(key) if key else self._picker.pick(self._draw.random())
-        node.routes.add(own, region, READ, rows.strategy, "ok")
+        if traffic is not self._traffic:
+            self._traffic = traffic
+            self._endpoints = dict(traffic.endpoints)
+            row, self._passed = reachable_row(traffic.read, self._endpoints, traffic.fallback)
+            self._row, self._picker = dict(row), Picker(row)
+        picker = self._picker
+        if not picker:
+            node.counted("", READ, "no_weight", 1)
+            raise Unavailable("no region may have reads: all are drained", "NO_WEIGHTS", RETRY_NS)
+        region = picker.pick_affine(key) if key else picker.pick(self._draw.random())
+        node.counted(region, READ, "ok", 1)
         how = "by its key" if key else "at random"
-        reason = f"{how}, by a share of {dict(row)[region]:.1%} of {own}'s reads"
-        if shunned:
-            reason += f"; {', '.join(shunned)} cannot be reached from here"
+        reason = f"{how}, by a share of {self._row[region]:.1%} of {own}'s reads"
+        if elsewhere:
+            reason += f"; this agent answers for {own} only, whatever the location"
+        if traffic.shunned:
+            reason += f"; {', '.join(traffic.shunned)} cannot be reached from here"
+        if self._passed:
+            reason += f"; {', '.join(self._passed)} passed over: nobody has said where its service is"
         return pb.RouteResponse(
             region=region,
             endpoint=self._endpoint(region),
             reason=reason,
-            alternatives=self._picker.alternatives(region),
-            epoch=rows.active_epoch,
+            alternatives=alternatives(picker, region, traffic.fallback, self._endpoints, traffic.shunned),
+            epoch=traffic.active_epoch,
         )
 
     def _endpoint(self, region: str) -> str:
-        rows = self._node.holder.rows
-        return dict(rows.endpoints).get(region, "") if rows else ""
+        traffic = self._node.rows.traffic
+        return dict(traffic.endpoints).get(region, "") if traffic is not None else ""
 
     def status(self) -> pb.GetStatusResponse:
         """Everything at once."""
@@ -217,7 +283,12 @@ class Answers:
         found = []
         for sight in self._node.peers.all():
             peer = pb.PeerStatus(
-                region=sight.region, agent=sight.agent, address=sight.address, reachable=sight.reachable
+                region=sight.region,
+                agent=sight.agent,
+                address=sight.address,
+                reachable=sight.reachable,
+                lost=sight.lost or sight.idle,
+                reason=sight.why,
             )
             if sight.rtt_ns >= 0:
                 peer.rtt.FromNanoseconds(sight.rtt_ns)

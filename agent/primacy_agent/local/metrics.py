@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from primacy.v1.routing_pb2 import RoutingStrategy
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Phase, ServiceState
@@ -24,6 +25,7 @@ _HEADS = {
     "primacy_agent_service_up": ("gauge", "1 while at least one instance is healthy."),
     "primacy_agent_instances": ("gauge", "Instances by state."),
     "primacy_agent_read_weight": ("gauge", "Share of this region's reads that each region gets."),
+    "primacy_agent_shunned": ("gauge", "1 while this agent moves reads away from the region by itself."),
     "primacy_agent_peer_reachable": ("gauge", "1 while the other region's endpoint, or its agent, is reached."),
     "primacy_agent_peer_rtt_seconds": ("gauge", "Smoothed round trip."),
     "primacy_agent_routed_total": ("counter", "Requests routed."),
@@ -40,6 +42,12 @@ _HEADS = {
     "primacy_agent_uplink_bytes_per_second": ("gauge", "What this agent could send to others lately."),
     "primacy_agent_dataplane_version": ("gauge", "Version of the weights that an output handed on last."),
     "primacy_agent_dataplane_trouble": ("gauge", "1 while something is wrong with an output of weights."),
+    "primacy_agent_xds_clients": ("gauge", "Streams of the xDS server that are open."),
+    "primacy_agent_xds_pushes_total": ("counter", "Responses that xDS clients were sent."),
+    "primacy_agent_xds_answers_total": ("counter", "What xDS clients answered: ack, nack, stale, or bogus."),
+    "primacy_agent_xds_load_reports_total": ("counter", "Reports of xDS clients on what they sent where."),
+    "primacy_agent_xds_snapshot_info": ("gauge", "Version of what xDS clients are sent; always 1."),
+    "primacy_agent_xds_resources": ("gauge", "Resources that xDS clients can be sent."),
     "primacy_agent_haproxy_checks_total": ("counter", "Agent checks of HAProxy, by what became of them."),
     "primacy_agent_weights_file_writes_total": ("counter", "Replacements of the weights file."),
     "primacy_agent_weights_hook_runs_total": ("counter", "Runs of the program onWeights."),
@@ -75,11 +83,12 @@ def render_metrics(node: Node) -> str:
     add("primacy_agent_reports_total", node.session.reports_count)
     if node.holder.answered_mono_ns:
         add("primacy_agent_last_answer_age_seconds", (now.mono_ns - node.holder.answered_mono_ns) / SECOND_NS)
-    rows = node.holder.rows
-    if rows is not None:
-        add("primacy_agent_weights_age_seconds", (now.mono_ns - node.holder.rows_received_mono_ns) / SECOND_NS)
-        for region, share in rows.read:
+    traffic = node.rows.traffic
+    if traffic is not None:
+        add("primacy_agent_weights_age_seconds", node.rows.age_ns(now) / SECOND_NS)
+        for region, share in traffic.read:
             add("primacy_agent_read_weight", share, region=region)
+            add("primacy_agent_shunned", region in traffic.shunned, region=region)
     health = node.probes.health
     add("primacy_agent_service_up", health.state is ServiceState.UP)
     add("primacy_agent_instances", health.healthy, state="healthy")
@@ -92,13 +101,14 @@ def render_metrics(node: Node) -> str:
     _add_replication(node, add)
     for figure in node.outputs.figures():
         add(f"primacy_agent_{figure.name}", figure.value, **figure.labels)
-    for count in node.routes.counts():
+    for count in node.routes.counts(now.mono_ns):
         add(
             "primacy_agent_routed_total",
             count.count,
             client_region=count.client_region,
             target_region=count.target_region,
             traffic_class="write" if count.traffic_class == 2 else "read",
+            strategy=strategy_name(count.strategy),
             outcome=count.outcome,
         )
     text = []
@@ -122,6 +132,14 @@ def _add_replication(node: Node, add: Callable[[str, float], None]) -> None:
     add("primacy_agent_received_bytes_total", replication.fetcher.bytes_received)
     add("primacy_agent_sent_bytes_total", replication.pieces.bytes_sent)
     add("primacy_agent_uplink_bytes_per_second", progress.uplink)
+
+
+def strategy_name(number: int) -> str:
+    """`geographic`; empty while no weights are known, the number for one that this version does not know."""
+    if number not in RoutingStrategy.values():
+        return str(number)
+    name = RoutingStrategy.Name(RoutingStrategy.ValueType(number)).removeprefix("ROUTING_STRATEGY_").lower()
+    return "" if name == "unspecified" else name
 
 
 def _escaped(label: str) -> str:

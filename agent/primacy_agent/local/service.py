@@ -56,6 +56,21 @@ class LocalService(LocalServiceServicer):
         self._answers.check_group(request.group)
         return self._answers.weights(request.traffic_class)
 
+    async def WatchWeights(
+        self, request: pb.WatchWeightsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchWeightsResponse]:
+        self._answers.check_group(request.group)
+        last = None
+        async with aclosing(self._node.changes()) as changes:
+            async for _ in changes:
+                traffic = self._node.rows.traffic
+                if last is None or traffic is not last[0]:
+                    last = (traffic,)
+                    yield self._answers.watched_weights()
+
+    async def CountRoutes(self, request: pb.CountRoutesRequest, context: Context) -> pb.CountRoutesResponse:
+        return self._answers.count(request)
+
     async def Route(self, request: pb.RouteRequest, context: Context) -> pb.RouteResponse:
         return self._answers.route(request)
 

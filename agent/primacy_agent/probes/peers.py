@@ -1,4 +1,7 @@
-"""Looks at other regions: pings their agents and connects to their endpoints. More observers beat more retries."""
+"""Looks at other regions: pings their agents and connects to their endpoints. More observers beat more retries.
+
+After a look that does not agree with the verdict, the next one comes sooner: that is what moves traffic.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,20 @@ from primacy_agent.core.observing import Sight
 from primacy_agent.probes.looks import look_tcp
 from primacy_agent.tasks import Tasks
 
+SOONER = 4
+"""So many times sooner."""
+
 _Target = tuple[str, str, str]
 """(region, agent or empty, address)."""
 
 
 class Peers:
-    """Keeps one look a target going, as the directory says. `changed` is called when a target's reachability did."""
+    """Keeps one look a target going, as the directory says. `changed` is called when what is made of one did."""
 
     def __init__(
         self,
         group: str,
+        region: str,
         own_key: str,
         interval_s: float,
         timeout_s: float,
@@ -38,6 +45,7 @@ class Peers:
         tasks: Tasks,
     ) -> None:
         self._group = group
+        self._region = region
         self._own_key = own_key
         self._interval_s = interval_s
         self._timeout_s = timeout_s
@@ -48,10 +56,14 @@ class Peers:
         self._sights: dict[tuple[str, str], Sight] = {}
         self._tasks: dict[_Target, asyncio.Task[None]] = {}
 
-    def follow(self, directory: Directory) -> None:
-        """Look at whom the directory names, and at nobody else."""
+    def follow(self, directory: Directory, own_endpoint: str = "") -> None:
+        """Look at whom the directory names, and at nobody else; at the own region's endpoint where others share it."""
         wanted = {(p.region, p.agent, p.address) for p in directory.peers}
         wanted |= {(region, "", endpoint) for region, endpoint in directory.endpoints}
+        if own_endpoint and any(
+            agent.startswith(f"{self._region}/") and agent != self._own_key for agent in directory.membership.agents
+        ):
+            wanted.add((self._region, "", own_endpoint))
         for target in [t for t in self._tasks if t not in wanted]:
             self._tasks.pop(target).cancel()
             self._sights.pop(target[:2], None)
@@ -59,9 +71,9 @@ class Peers:
             self._tasks[target] = self._started.start(self._watch(*target), name=f"peer {target}")
 
     def sights(self) -> tuple[PeerSight, ...]:
-        """What was last seen, as it goes into a report."""
+        """What was last seen of other regions, as it goes into a report."""
         now_ns = read_now().mono_ns
-        return tuple(sight.report(now_ns) for _, sight in sorted(self._sights.items()))
+        return tuple(sight.report(now_ns) for _, sight in sorted(self._sights.items()) if sight.region != self._region)
 
     def all(self) -> list[Sight]:
         return [sight for _, sight in sorted(self._sights.items())]
@@ -75,13 +87,16 @@ class Peers:
                 before = sight
                 if stub is None:
                     look = await look_tcp(address, self._timeout_s)
-                    sight = sight.after(look.good, look.latency_ns, read_now().mono_ns)
+                    sight = sight.after(
+                        look.good, look.latency_ns, read_now().mono_ns, certain=look.certain, why=look.message
+                    )
                 else:
                     sight = await self._ping(stub, sight)
                 self._sights[region, agent] = sight
-                if before.looked_ns == 0 or before.reachable is not sight.reachable:
+                if before.looked_ns == 0 or before.verdict != sight.verdict:
                     self._changed()
-                await asyncio.sleep(self._interval_s * (1 - 0.1 * self._draw.random()))
+                pause_s = self._interval_s if sight.is_settled else self._interval_s / SOONER
+                await asyncio.sleep(pause_s * (1 - 0.1 * self._draw.random()))
         finally:
             if channel is not None:
                 await channel.close()
@@ -89,16 +104,19 @@ class Peers:
     async def _ping(self, stub: peer_service_pb2_grpc.PeerServiceAsyncStub, sight: Sight) -> Sight:
         request = peer_service_pb2.PingRequest(group=self._group, from_agent=self._own_key, to_agent=sight.agent)
         # The first ping on a new connection also pays for the connection: it says nothing about the way.
+        why = ""
         for last in (True,) if sight.reachable else (False, True):
             began_ns = time.monotonic_ns()
             try:
                 answer = await stub.Ping(request, timeout=self._timeout_s)
-            except grpc.aio.AioRpcError:
+            except grpc.aio.AioRpcError as error:
+                why = f"{error.code().name}: {error.details()}"
                 break
             rtt_ns = time.monotonic_ns() - began_ns
             if answer.agent != sight.agent:
+                why = f"{answer.agent or 'something else'} answers there"
                 break
             if last:
                 serving = answer.service_state != agent_pb2.SERVICE_STATE_DOWN
-                return sight.after(True, rtt_ns, read_now().mono_ns, serving)
-        return sight.after(False, 0, read_now().mono_ns)
+                return sight.after(True, rtt_ns, read_now().mono_ns, serving, why="its instances are down")
+        return sight.after(False, 0, read_now().mono_ns, why=why)

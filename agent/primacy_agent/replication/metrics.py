@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import grpc.aio
@@ -20,11 +20,11 @@ from primacy_wire.codec_log import metrics_to_proto, shared_from_proto
 from primacy_wire.errors import BadField, InvalidRequest
 from primacy_wire.instant import SECOND_NS, Now
 from primacy_wire.log_messages import GroupMetrics, MetricsSnapshot
-from primacy_wire.messages import Membership
+from primacy_wire.messages import Membership, RouteCount
 from primacy_wire.sketch import series_bytes
 
 from primacy_agent.core.measuring import Readings
-from primacy_agent.core.rollup import WINDOW_NS, Rollup
+from primacy_agent.core.rollup import WINDOW_NS, Rollup, RoutedRates
 from primacy_agent.core.sharing import SNAPSHOTS_MAX, GroupMetricsView, Kept
 from primacy_agent.replication.appending import Link
 from primacy_agent.transfer.sources import Links, SourceFailed
@@ -73,13 +73,17 @@ class MetricsShare:
         self._view = GroupMetricsView(key)
         self._unsent: MetricsSnapshot | None = None
         self._measured: Measured | None = None
+        self._routed: Callable[[int], Sequence[RouteCount]] = lambda _: ()
+        self._rates = RoutedRates(read_now())
         self._draw = random.Random()
 
     # ---- the own region
 
-    def read_from(self, measured: Measured) -> None:
-        """Sample these every second from now on, whether a coordinator is heard or not."""
+    def read_from(self, measured: Measured, routed: Callable[[int], Sequence[RouteCount]] = lambda _: ()) -> None:
+        """Sample these every second from now on, whether a coordinator is heard or not. `routed`: the counts at an
+        instant of the mono clock."""
         self._measured = measured
+        self._routed = routed
 
     def observe(self, values: Mapping[str, float]) -> None:
         """What the probes read just now, by name. Not needed where `read_from` was called."""
@@ -98,6 +102,8 @@ class MetricsShare:
             self._unsent = snapshot
 
     def _sample(self, now: Now) -> None:
+        for name, rate in self._rates.sample(now, self._routed(now.mono_ns)).items():
+            self._rollup.observe(name, rate)
         if self._measured is None:
             return
         self._rollup.sample(now, self._measured.readings.values)

@@ -242,6 +242,7 @@ def _region(
 def _details(region: Region) -> Renderable:
     from primacy.v1 import agent_pb2
 
+    from primacy_cli.group_screen import shunning
     from primacy_cli.overrides_table import overrides_table
     from primacy_cli.prices import lag_text
     from primacy_cli.regions_table import role_text, status_text
@@ -287,6 +288,7 @@ def _details(region: Region) -> Renderable:
                 ("endpoint", region.endpoint),
                 ("labels", ", ".join(f"{key}={value}" for key, value in sorted(region.labels.items()))),
                 ("etag", region.etag),
+                ("local shift", shunning([region])),
             ]
         ),
         overrides_table(region.overrides) if region.overrides else None,

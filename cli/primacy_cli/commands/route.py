@@ -111,8 +111,9 @@ def _stats_shown(response: GetRoutingStatsResponse) -> Renderable:
             word(routing_pb2.RoutingStrategy, stat.strategy),
             stat.outcome,
             str(stat.count),
+            f"{stat.rate:.1f}/s" if stat.rate else "",
         )
         for stat in response.stats
     ]
-    heads = ("AGENT", "FROM", "TO", "CLASS", "STRATEGY", "OUTCOME", "COUNT")
-    return table(heads, rows, right=("COUNT",)) if rows else "Nothing was routed yet."
+    heads = ("AGENT", "FROM", "TO", "CLASS", "STRATEGY", "OUTCOME", "COUNT", "RATE")
+    return table(heads, rows, right=("COUNT", "RATE")) if rows else "Nothing was routed yet."

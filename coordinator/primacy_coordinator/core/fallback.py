@@ -10,6 +10,7 @@ from primacy_coordinator.core.routing import RegionInput, Shares, WeightsInput, 
 def fallback_of(given: WeightsInput, client: str, row: Shares) -> tuple[str, ...]:
     """The usable regions with no share in the row, nearest to the client region first; unknown ones last.
 
+    Where reads follow the active region, the one that they would follow next comes first, as the coordinator will say.
     A region that the policy gives no weight is none of them: WEIGHTED means it.
     """
     shares = dict(row)
@@ -22,6 +23,8 @@ def fallback_of(given: WeightsInput, client: str, row: Shares) -> tuple[str, ...
     ]
     measured = {target: rtt_ns for of, target, rtt_ns in given.rtts if of == client and rtt_ns >= 0}
     home = next((region.location for region in given.regions if region.name == client), None)
+    follows = given.strategy is RoutingStrategy.ACTIVE_ONLY
+    turns = {name: turn for turn, name in enumerate((given.active_region, *given.fallback) if follows else ())}
 
     def far_ns(region: RegionInput) -> float:
         if region.name == client:
@@ -32,4 +35,7 @@ def fallback_of(given: WeightsInput, client: str, row: Shares) -> tuple[str, ...
             return rtt_estimate_ns(home, region.location)
         return float("inf")
 
-    return tuple(region.name for region in sorted(idle, key=lambda region: (far_ns(region), region.name)))
+    def order(region: RegionInput) -> tuple[int, float, str]:
+        return turns.get(region.name, len(turns)), far_ns(region), region.name
+
+    return tuple(region.name for region in sorted(idle, key=order))

@@ -236,6 +236,10 @@ class Group:
     def weights_view(self) -> WeightsView:
         return readings.weights_view(self._state)
 
+    def fallback(self, client: str) -> tuple[str, ...]:
+        """Regions with no share of a client region's reads that may have some when the others cannot serve."""
+        return weighing.fallback(self._state, client)
+
     def region_view(self, now: Now, name: str) -> RegionView | None:
         return readings.region_view(self._state, now, name)
 

@@ -113,7 +113,8 @@ class Policy:
     region_weights: tuple[tuple[str, float], ...] = ()
     """For WEIGHTED: (region, weight), sorted; a region not named weighs 1."""
     client_traffic: tuple[tuple[str, float], ...] = ()
-    """(client region, share of all traffic), sorted; empty: all alike. The LATENCY strategy ranks by it."""
+    """(client region, share of all traffic), sorted. The LATENCY election ranks by it (empty: all alike), and OPTIMAL
+    reads are spread by it (empty: by what is measured)."""
     max_lag: Limits = Limits(age_ns=10 * SECOND_NS)
     """A region that is farther behind cannot be elected (`LAG`)."""
     max_loss: Limits = Limits()

@@ -109,6 +109,7 @@ def _agent(now: Now, agent: Agent) -> AgentView:
         load=report.load if report else Load(),
         lag=report.lag if report else Lag(),
         wall_offset_ns=agent.wall_offset_ns,
+        shunned=report.shunned if report else (),
         detail=report.detail if report else None,
     )
 
@@ -176,9 +177,13 @@ def routing_totals(state: State) -> tuple[RouteTotal, ...]:
     """Routed requests over all agents and lives, sorted."""
     totals: list[RouteTotal] = []
     for name, agent in sorted(state.agents.items()):
-        counts = dict(agent.routed)
+        counts, rates = dict(agent.routed), {}
         for count in agent.routed_now:
             key = (count.client_region, count.target_region, count.traffic_class, count.strategy, count.outcome)
             counts[key] = counts.get(key, 0) + count.count
-        totals += [RouteTotal(RouteCount(*key, value), name) for key, value in sorted(counts.items())]
+            if agent.session is not None:
+                rates[key] = count.rate
+        totals += [
+            RouteTotal(RouteCount(*key, value, rates.get(key, 0.0)), name) for key, value in sorted(counts.items())
+        ]
     return tuple(totals)

@@ -27,23 +27,24 @@ cause is a factor there), what the strategy makes of it for each client region, 
 thousandth, so that noise in a figure is not a change of the weights; a row sums to 1.
 
 Cost: O(regions² · log regions) for a matrix, under 5 ms for 50 regions; one row for all clients where the strategy
-does not look at the client.
+does not look at the client. OPTIMAL takes up to 20 ms (see `transport`).
 
-Weakness: capacity is not looked at, so what spills over may be more than the next region can take.
+Weakness: OPTIMAL alone looks at capacity; with the others, what spills over may be more than the next region can take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median_low
+from math import isfinite
 from typing import assert_never
 
-from primacy_wire.instant import MILLISECOND_NS
 from primacy_wire.messages import Load
 
-from primacy_coordinator.core.geo import great_circle_km, rtt_estimate_ns
 from primacy_coordinator.core.model import RegionStatus, RoutingStrategy
+from primacy_coordinator.core.nearness import distance_km, measured_rtts, rtts_ns
+from primacy_coordinator.core.planning import Site, capacities, demands, plan
+from primacy_coordinator.core.transport import nearest
 
 QUANTA = 1000
 SERVES = frozenset({RegionStatus.HEALTHY, RegionStatus.DEGRADED, RegionStatus.SUSPECT, RegionStatus.RECOVERING})
@@ -51,12 +52,8 @@ PARTIAL = frozenset({RegionStatus.DEGRADED, RegionStatus.RECOVERING})
 """Statuses in which a region counts by its healthy instances."""
 LAST_TO_FOLLOW = (RegionStatus.SUSPECT, RegionStatus.RECOVERING, RegionStatus.DEGRADED, RegionStatus.HEALTHY)
 MAYBE = frozenset({RegionStatus.UNKNOWN, RegionStatus.JOINING})
-RTT_FLOOR_NS = 5 * MILLISECOND_NS
-"""Below this regions are equally near: a region's own round trip would otherwise draw everything."""
-OWN_REGION_KM = -1.0
-"""A client's own region is nearer than another one in the same city."""
-DISTANCE_UNKNOWN_KM = 1e6
-"""A region without a location is farther than any place on earth."""
+NAMES_MAX = 3
+"""A reason names so many regions at most."""
 
 Shares = tuple[tuple[str, float], ...]
 Matrix = tuple[tuple[str, Shares], ...]
@@ -81,6 +78,8 @@ class RegionInput:
     """Slow start: the part of its reads that a region on its way back may have, 0 to 1."""
     drain: float = 1.0
     """The part of its reads that a drain leaves it, 0 to 1; 0: drained."""
+    demand: float = -1.0
+    """Requests per second that its clients make, wherever they are served, for OPTIMAL; below 0: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +109,8 @@ class WeightsResult:
     panic: bool
     reasons: tuple[tuple[str, str], ...]
     """(region, why it gets what it gets), sorted."""
+    overload: bool = False
+    """The demand is more than all that may get reads can serve together, as far as OPTIMAL knows."""
 
 
 def weigh(given: WeightsInput) -> WeightsResult:
@@ -119,11 +120,20 @@ def weigh(given: WeightsInput) -> WeightsResult:
     serving = sum(region.status in SERVES for region in regions)
     panic = bool(regions) and serving / len(regions) < given.panic_threshold
     usable = usable_of(given)
-    counts = {region.name: region.drain * (1.0 if panic else _count(given, region)) for region in usable}
-    read = _pinned(given, names, _read(given, names, regions, usable, counts), {region.name for region in usable})
+    pins = _pins(given, names, {region.name for region in usable})
+    moved: Mapping[str, str] = {}
+    overload = False
+    if given.strategy is RoutingStrategy.OPTIMAL and usable:
+        read, moved, overload = _optimal(given, names, regions, usable, panic, pins)
+    else:
+        counts = {region.name: region.drain * (1.0 if panic else _count(given, region)) for region in usable}
+        read = _read(given, names, regions, usable, counts)
+    read = tuple((client, _quantised(names, pins[client]) if client in pins else row) for client, row in read)
     write = _quantised(names, {given.active_region: 1.0} if given.active_region in names else {})
-    reasons = tuple((region.name, _reason(given, region, usable, panic)) for region in regions)
-    return WeightsResult(read, tuple((name, write) for name in names), panic, reasons)
+    reasons = tuple(
+        (region.name, _reason(given, region, usable, panic, moved.get(region.name, ""))) for region in regions
+    )
+    return WeightsResult(read, tuple((name, write) for name in names), panic, reasons, overload)
 
 
 def usable_of(given: WeightsInput) -> list[RegionInput]:
@@ -135,21 +145,24 @@ def usable_of(given: WeightsInput) -> list[RegionInput]:
 
 def _count(given: WeightsInput, region: RegionInput) -> float:
     """By how much a region counts, 0 to 1: the product of everything that is known of its health."""
-    healthy = _unit(region.healthy_share * given.overprovisioning) if region.status in PARTIAL else 1.0
-    healthy *= _unit(region.ramp)
+    healthy = _health(region, given.overprovisioning) * _unit(region.ramp)
     return healthy * (1 - _unit(region.load.error_rate)) if given.strategy is RoutingStrategy.HEALTH else healthy
 
 
-def _pinned(given: WeightsInput, names: list[str], read: Matrix, usable: set[str]) -> Matrix:
-    """The matrix with the rows that operators pinned, as far as the regions that they name can serve."""
-    if not given.pins:
-        return read
+def _health(region: RegionInput, overprovisioning: float) -> float:
+    """The part of its share that its instances can serve."""
+    return _unit(region.healthy_share * overprovisioning) if region.status in PARTIAL else 1.0
+
+
+def _pins(given: WeightsInput, names: list[str], usable: set[str]) -> dict[str, dict[str, float]]:
+    """The rows that operators pinned, as far as the regions that they name can serve: client region -> shares."""
     pins = dict(given.pins)
-    rows = []
-    for client, row in read:
-        pinned = {name: share for name, share in pins.get(client, pins.get("", ())) if name in usable}
-        rows.append((client, _quantised(names, pinned) if any(pinned.values()) else row))
-    return tuple(rows)
+    found = {}
+    for client in names if pins else ():
+        shares = {name: share for name, share in pins.get(client, pins.get("", ())) if name in usable}
+        if any(shares.values()):
+            found[client] = shares
+    return found
 
 
 def _unit(share: float) -> float:
@@ -166,12 +179,14 @@ def _read(
     match given.strategy:
         case RoutingStrategy.ACTIVE_ONLY:
             shares: Mapping[str, float] = _following(given, usable)
+        case RoutingStrategy.OPTIMAL:
+            shares = {}  # Reached only with nobody usable.
         case RoutingStrategy.WEIGHTED:
             shares = {region.name: counts[region.name] * region.weight for region in usable}
         case RoutingStrategy.ROUND_ROBIN | RoutingStrategy.HEALTH:
             shares = counts
-        case RoutingStrategy.LATENCY | RoutingStrategy.OPTIMAL:
-            measured = {(client, target): rtt_ns for client, target, rtt_ns in given.rtts if rtt_ns >= 0}
+        case RoutingStrategy.LATENCY:
+            measured = measured_rtts(given.rtts)
             return tuple((r.name, _row(names, _by_latency(r, usable, counts, measured), counts)) for r in regions)
         case RoutingStrategy.GEOGRAPHIC:
             return tuple((r.name, _row(names, _by_distance(r, usable, counts), counts)) for r in regions)
@@ -213,22 +228,8 @@ def _by_latency(
     counts: Mapping[str, float],
     measured: Mapping[tuple[str, str], int],
 ) -> dict[str, float]:
-    """Shares in inverse proportion to the round trip: measured, else estimated, else that of the middling region."""
-    known: dict[str, int] = {}
-    for target in usable:
-        if target.name == client.name:
-            continue
-        rtt_ns = measured.get((client.name, target.name))
-        if rtt_ns is None and client.location is not None and target.location is not None:
-            rtt_ns = rtt_estimate_ns(client.location, target.location)
-        if rtt_ns is not None:
-            known[target.name] = rtt_ns
-    middle_ns = median_low(known.values() or measured.values() or (RTT_FLOOR_NS,))
-    shares = {}
-    for target in usable:
-        rtt_ns = 0 if target.name == client.name else known.get(target.name, middle_ns)
-        shares[target.name] = counts[target.name] / max(rtt_ns, RTT_FLOOR_NS)
-    return shares
+    """Shares in inverse proportion to the round trip."""
+    return {name: counts[name] / rtt_ns for name, rtt_ns in rtts_ns(client, usable, measured).items()}
 
 
 def _by_distance(client: RegionInput, usable: list[RegionInput], counts: Mapping[str, float]) -> dict[str, float]:
@@ -237,7 +238,7 @@ def _by_distance(client: RegionInput, usable: list[RegionInput], counts: Mapping
         return {client.name: 1.0}
     rings: dict[float, list[str]] = {}
     for target in usable:
-        rings.setdefault(_distance_km(client, target), []).append(target.name)
+        rings.setdefault(distance_km(client, target), []).append(target.name)
     shares: dict[str, float] = {}
     left = 1.0
     for _, ring in sorted(rings.items()):
@@ -251,12 +252,64 @@ def _by_distance(client: RegionInput, usable: list[RegionInput], counts: Mapping
     return shares
 
 
-def _distance_km(client: RegionInput, target: RegionInput) -> float:
-    if client.name == target.name:
-        return OWN_REGION_KM
-    if client.location is None or target.location is None:
-        return DISTANCE_UNKNOWN_KM
-    return round(great_circle_km(client.location, target.location), 3)
+def _optimal(
+    given: WeightsInput,
+    names: list[str],
+    regions: list[RegionInput],
+    usable: list[RegionInput],
+    panic: bool,
+    pins: Mapping[str, Mapping[str, float]],
+) -> tuple[Matrix, dict[str, str], bool]:
+    """The rows with the least latency that the capacities allow; what each region gets and why; too much for all?"""
+    measured = measured_rtts(given.rtts)
+    # Nothing is as near as home, however near it is.
+    costs = [
+        [rtt_ns + (name != client.name) for name, rtt_ns in rtts_ns(client, usable, measured).items()]
+        for client in regions
+    ]
+    capacity = dict(zip(names, capacities([region.capacity for region in regions]), strict=True))
+    demand = demands([region.demand for region in regions], list(capacity.values()))
+    sites = [_site(given, region, capacity[region.name], panic) for region in usable]
+    place = {region.name: index for index, region in enumerate(usable)}
+    pinned = {
+        names.index(client): {place[name]: share for name, share in _quantised(names, row) if share}
+        for client, row in pins.items()
+    }
+    found = plan(costs, demand, sites, pinned)
+    if found is None:
+        counts = {region.name: site.health * site.fade for region, site in zip(usable, sites, strict=True)}
+        return tuple((name, _row(names, counts, counts)) for name in names), {}, False
+    rows = [{usable[site].name: share for site, share in row.items()} for row in found.rows]
+    read = tuple((name, _quantised(names, row)) for name, row in zip(names, rows, strict=True))
+    near = {name: usable[site].name for name, site in zip(names, nearest(costs), strict=True) if name not in pins}
+    return read, {region.name: _moves(region.name, near, dict(read)) for region in usable}, found.fill > 1
+
+
+def _site(given: WeightsInput, region: RegionInput, capacity: float, panic: bool) -> Site:
+    health = 1.0 if panic else _health(region, given.overprovisioning)
+    fade = _unit(region.drain) * (1.0 if panic else _unit(region.ramp))
+    # Where there is no capacity to be scaled, a region that is not well gets that part of its reads.
+    return Site(capacity, health, fade) if isfinite(capacity) else Site(capacity, 1.0, health * fade)
+
+
+def _moves(region: str, near: Mapping[str, str], read: Mapping[str, Shares]) -> str:
+    """What a region gets by OPTIMAL, free of figures."""
+    guests = [client for client, home in near.items() if home != region and dict(read[client])[region]]
+    sent = sorted(
+        {name for client, home in near.items() if home == region for name, share in read[client] if share} - {region}
+    )
+    if sent:
+        return f"has no room for all that it is nearest to: the rest goes to {_listed(sent)}"
+    if guests:
+        return f"takes what has no room nearer by from {_listed(guests)}"
+    if region in near.values():
+        return "takes what it is nearest to"
+    return "is nearest to none, and nothing spills to it"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMES_MAX
+    return ", ".join(names[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _row(names: list[str], shares: Mapping[str, float], counts: Mapping[str, float]) -> Shares:
@@ -283,8 +336,8 @@ def _quantised(names: list[str], shares: Mapping[str, float]) -> Shares:
     return tuple((name, floors[name] / QUANTA) for name in names)
 
 
-def _reason(given: WeightsInput, region: RegionInput, usable: list[RegionInput], panic: bool) -> str:
-    """Why a region gets what it gets, free of figures that change with every report."""
+def _reason(given: WeightsInput, region: RegionInput, usable: list[RegionInput], panic: bool, moves: str) -> str:
+    """Why a region gets what it gets, free of figures that change with every report. `moves`: see `_moves`."""
     status = region.status.name
     if region.drain <= 0:
         return "no reads: it is drained"
@@ -301,9 +354,12 @@ def _reason(given: WeightsInput, region: RegionInput, usable: list[RegionInput],
     if given.strategy is RoutingStrategy.WEIGHTED and region.weight <= 0:
         return f"{status}: the policy gives it no weight"
     if panic:
-        return f"{status}, counted in full: too few regions look healthy"
+        return f"{status}, counted in full: too few regions look healthy{moves and '; it ' + moves}"
     if region.status in PARTIAL:
-        return f"{status}: counts for {_unit(region.healthy_share):.0%}, its healthy instances"
+        counts = f"counts for {_unit(region.healthy_share):.0%}, its healthy instances"
+        return f"{status}: {counts}{moves and '; it ' + moves}"
+    if moves:
+        return f"{status}: {moves}"
     if given.strategy is RoutingStrategy.HEALTH and region.load.error_rate > 0:
         return f"{status}: counts by the share of its requests that succeed"
     return f"{status}: its full share by {given.strategy.name.lower()}"

@@ -13,6 +13,7 @@ from primacy_wire.log_messages import GroupMetrics, MetricsSnapshot
 from primacy_wire.messages import Hello, Membership, Report, RouteCount
 from primacy_wire.sketch import Merging
 
+from primacy_coordinator.core.basis import Basis
 from primacy_coordinator.core.causes import ClientCauses
 from primacy_coordinator.core.log.ledger import Ledger, LogPeer
 from primacy_coordinator.core.model import (
@@ -229,6 +230,8 @@ class Weights:
     """(panic threshold, overprovisioning, local shift) as agents were told them."""
     given: WeightsInput | None = None
     """What they were computed from."""
+    wanted: WeightsResult | None = None
+    """What was computed, before it was shaped."""
     causes: ClientCauses | None = None
     """Why each share is what it is, once somebody asked: it is dear, and most weights are never explained."""
 
@@ -314,6 +317,8 @@ class State:
     """When they were last computed."""
     shaped: Shaped = Shaped()
     """The read rows on their way to what is wanted."""
+    basis: Basis | None = None
+    """What OPTIMAL plans from; None: the policy has another strategy."""
     ramped: bool = False
     """Something moves the weights on with time: a slow start, a drain, the slew."""
     pins_dead: frozenset[tuple[str, str]] = frozenset()

@@ -53,6 +53,8 @@ class AgentView:
     lag: Lag = Lag()
     wall_offset_ns: int = 0
     """How far its wall clock is ahead of ours, as far as a report's journey allows to tell."""
+    shunned: tuple[str, ...] = ()
+    """Regions whose reads it moves elsewhere by itself."""
     detail: Any = None
     """Probe results and series as the agent sent them (`primacy.v1.ReportDetail`), or None."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from primacy_wire.messages import WeightsUpdate
 
 from primacy_coordinator.core import authority, draining, observation, ranking, recovery
+from primacy_coordinator.core.basis import Basis
+from primacy_coordinator.core.demand import Counted
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.fallback import fallback_of
 from primacy_coordinator.core.model import OverrideKind, RoutingStrategy
@@ -21,7 +25,7 @@ from primacy_coordinator.core.turn import Turn
 
 VERSIONS_PER_RUN = 1 << 32
 """Versions go on growing over restarts: the number of the run is above, the count within it below."""
-FOLLOWS_LOAD = frozenset({RoutingStrategy.HEALTH, RoutingStrategy.LATENCY})
+FOLLOWS_LOAD = frozenset({RoutingStrategy.HEALTH, RoutingStrategy.LATENCY, RoutingStrategy.OPTIMAL})
 """Strategies whose inputs move without any status changing: computed anew every report interval."""
 
 EMPTY = WeightsResult((), (), False, ())
@@ -75,6 +79,27 @@ def weights_input(state: State, now_ns: int) -> WeightsInput:
     )
 
 
+def _steadied(state: State, given: WeightsInput, now_ns: int) -> WeightsInput:
+    """The input as the strategy wants it: OPTIMAL has its own figures (see `basis`)."""
+    if given.strategy is not RoutingStrategy.OPTIMAL:
+        state.basis = None
+        return given
+    state.basis = state.basis or Basis()
+    return state.basis.look(
+        given,
+        said=frozenset(name for name, region in state.regions.items() if region.record.capacity > 0),
+        shares=state.policy.client_traffic,
+        counted=[
+            Counted(key, agent.report.incarnation, agent.report_ns, agent.routed_now)
+            for key, agent in state.agents.items()
+            if agent.session is not None and agent.report is not None
+        ],
+        rows=state.weights.result.read,
+        interval_ns=state.policy.report_interval_ns,
+        now_ns=now_ns,
+    )
+
+
 def refresh(state: State, turn: Turn) -> None:
     """Compute the weights if anything that they rest on changed or moves on with time, and push what is new."""
     now_ns = turn.now.mono_ns
@@ -90,9 +115,10 @@ def refresh(state: State, turn: Turn) -> None:
     state.weights_dirty = False
     state.weights_ns = now_ns
     state.weights_due_ns = now_ns + state.policy.report_interval_ns
-    given = weights_input(state, now_ns)
-    wanted = weigh(given)
-    urgent = is_urgent(state.weights.given, given)
+    given = _steadied(state, weights_input(state, now_ns), now_ns)
+    old = state.weights
+    wanted = old.wanted if old.wanted is not None and given == old.given else weigh(given)
+    urgent = is_urgent(old.given, given)
     state.shaped = shape(
         state.shaped,
         wanted.read,
@@ -101,7 +127,9 @@ def refresh(state: State, turn: Turn) -> None:
         state.policy.weight_hysteresis,
         urgent,
     )
-    result = WeightsResult(state.shaped.rows, wanted.write, wanted.panic, wanted.reasons)
+    result = replace(wanted, read=state.shaped.rows)
+    if state.basis is not None and urgent and result.read != old.result.read:
+        state.basis.hold(now_ns)
     was_moving, state.ramped = state.ramped, growing or state.shaped.is_moving or draining.is_ramping(state, now_ns)
     _tell_of_pins(state, turn, given)
     active, epoch = active_now(state, now_ns)
@@ -109,10 +137,10 @@ def refresh(state: State, turn: Turn) -> None:
     places = tuple((region.name, region.location) for region in given.regions if region.location is not None)
     policy = state.policy
     limits = (policy.panic_threshold, policy.overprovisioning, policy.local_shift_max)
-    old = state.weights
-    new = Weights(old.version + 1, result, active, epoch, endpoints, places, limits, given)
+    new = Weights(old.version + 1, result, active, epoch, endpoints, places, limits, given, wanted)
     if _told(old) == _told(new):
-        old.given, old.causes = given, None
+        if old.given != given:
+            old.given, old.wanted, old.causes = given, wanted, None
         return
     state.weights = new
     if old.result != result and not (was_moving and state.ramped and old.result.write == result.write):
@@ -126,6 +154,14 @@ def refresh(state: State, turn: Turn) -> None:
         )
     if old.result.panic and not result.panic:
         turn.journal("panic-off", "enough regions look healthy again: reads follow their health")
+    if result.overload and not old.result.overload:
+        turn.journal(
+            "overload-on",
+            "the demand is more than all regions that may get reads can serve: each gets the same part of its capacity",
+            Severity.WARNING,
+        )
+    if old.result.overload and not result.overload:
+        turn.journal("overload-off", "all regions together can serve the demand again")
     turn.changed(Topic.WEIGHTS)
     cache: dict[str, WeightsUpdate] = {}
     for session in state.sessions.values():
@@ -194,12 +230,19 @@ def _update(state: State, region: str) -> WeightsUpdate:
         active_epoch=weights.active_epoch,
         endpoints=weights.endpoints,
         locations=weights.locations,
-        fallback=fallback_of(weights.given, region, read) if weights.given is not None else (),
+        fallback=fallback(state, region),
         drained=tuple(r.name for r in weights.given.regions if r.drain < 1) if weights.given is not None else (),
         panic_threshold=panic,
         overprovisioning=overprovisioning,
         local_shift_max=shift,
     )
+
+
+def fallback(state: State, client: str) -> tuple[str, ...]:
+    """Regions with no share of a client region's reads that may have some when the others cannot serve."""
+    weights = state.weights
+    row = dict(weights.result.read).get(client)
+    return fallback_of(weights.given, client, row) if weights.given is not None and row is not None else ()
 
 
 def deadlines(state: State) -> list[int]:

@@ -59,6 +59,7 @@ def render_agent(view: AgentView) -> agent_pb2.RegionAgent:
         peer_address=view.peer_address,
         host=view.host,
         load=render_load(view.load),
+        shunned=view.shunned,
     )
     if view.report_age_ns >= 0:
         agent.last_report_age.CopyFrom(render_length(view.report_age_ns))

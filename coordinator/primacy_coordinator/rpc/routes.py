@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from primacy.v1 import routing_pb2
 from primacy.v1 import routing_service_pb2 as pb
 from primacy.v1.routing_service_pb2_grpc import RoutingServiceServicer
+from primacy_wire.choosing import alternatives, reachable_row
+from primacy_wire.clock import read_now
 from primacy_wire.errors import NotFound, Unavailable
 from primacy_wire.instant import Now
 from primacy_wire.picker import Picker
@@ -17,7 +20,8 @@ from primacy_coordinator.core.effects import Topic
 from primacy_coordinator.core.events import PinWeights, UnpinWeights
 from primacy_coordinator.core.geo import great_circle_km
 from primacy_coordinator.core.group import Group
-from primacy_coordinator.core.views import Causes, LeaseView, OverrideView, RegionView, WeightsView
+from primacy_coordinator.core.routing import SERVES
+from primacy_coordinator.core.views import Causes, LeaseView, OverrideView, RegionView, RouteTotal, WeightsView
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.fields import Fields, group_name
 from primacy_coordinator.rpc.regions import REGION_ADVICE
@@ -25,6 +29,8 @@ from primacy_coordinator.rpc.render_override import render_override
 
 READ, WRITE = routing_pb2.TRAFFIC_CLASS_READ, routing_pb2.TRAFFIC_CLASS_WRITE
 AFFINITY_LENGTH_MAX = 1024
+COORDINATOR = "coordinator"
+"""Who routed what the coordinator itself was asked for."""
 
 
 class RoutingService(RoutingServiceServicer):
@@ -78,7 +84,9 @@ class RoutingService(RoutingServiceServicer):
         if len(request.affinity_key) > AFFINITY_LENGTH_MAX:
             fields.add("affinityKey", "TOO_LONG", f"must be at most {AFFINITY_LENGTH_MAX} characters")
         fields.check()
-        regions, lease, weights = await self._calls.read(request.group, _routing)
+        known = await self._calls.read(request.group, lambda machine, now: _routing(machine, now, client, location))
+        routes = self._calls.runner(request.group).routes
+        regions, lease, weights = known.regions, known.lease, known.weights
         if client and all(region.record.name != client for region in regions):
             raise NotFound("region", client, REGION_ADVICE)
         if not regions:
@@ -86,25 +94,32 @@ class RoutingService(RoutingServiceServicer):
         endpoints = {region.record.name: region.record.endpoint for region in regions}
         if traffic_class == WRITE:
             if not lease.active_region:
+                routes.add(client, "", WRITE, weights.strategy, "not_active")
                 raise Unavailable("no region is active, so writes have nowhere to go: try again", "NO_ACTIVE_REGION")
+            routes.add(client, lease.active_region, WRITE, weights.strategy, "ok")
             return pb.RouteResponse(
                 region=lease.active_region,
                 endpoint=endpoints.get(lease.active_region, ""),
                 reason=f"{lease.active_region} holds the active lease at epoch {lease.epoch}",
                 epoch=lease.epoch,
             )
-        row_name, why = _row(client, location, regions)
-        row = dict(weights.read)[row_name]
+        row_name, fallback = known.row, known.fallback
+        row, passed = reachable_row(dict(weights.read)[row_name], endpoints, fallback)
         picker = Picker(row)
         if not picker:
+            routes.add(row_name, "", READ, weights.strategy, "no_weight")
             raise Unavailable("every region's share of reads is 0: try again", "NO_WEIGHT")
         region = picker.pick_affine(request.affinity_key) if request.affinity_key else picker.pick(self._draw.random())
-        share = dict(row)[region]
+        routes.add(row_name, region, READ, weights.strategy, "ok")
+        reason = f"{region} has {dict(row)[region]:.1%} of the reads of {row_name} ({known.why})"
+        if passed:
+            reason += f"; {', '.join(passed)} passed over: it has no endpoint"
+        dead = {view.record.name for view in regions if view.verdict.status not in SERVES}
         return pb.RouteResponse(
             region=region,
             endpoint=endpoints.get(region, ""),
-            reason=f"{region} has {share:.1%} of the reads of {row_name} ({why})",
-            alternatives=picker.alternatives(region),
+            reason=reason,
+            alternatives=alternatives(picker, region, fallback, endpoints, dead),
         )
 
     async def PinWeights(self, request: pb.PinWeightsRequest, context: Context) -> pb.PinWeightsResponse:
@@ -134,6 +149,7 @@ class RoutingService(RoutingServiceServicer):
         client = fields.optional_name("clientRegion", request.client_region)
         fields.check()
         totals = await self._calls.read(request.group, lambda machine, _: machine.routing_totals())
+        own = self._calls.runner(request.group).routes.counts(read_now().mono_ns)
         return pb.GetRoutingStatsResponse(
             stats=[
                 pb.RoutingStat(
@@ -144,8 +160,9 @@ class RoutingService(RoutingServiceServicer):
                     strategy=routing_pb2.RoutingStrategy.ValueType(total.route.strategy),
                     outcome=total.route.outcome,
                     count=total.route.count,
+                    rate=total.route.rate,
                 )
-                for total in totals
+                for total in (*totals, *(RouteTotal(count, COORDINATOR) for count in own))
                 if client in ("", total.route.client_region)
             ]
         )
@@ -180,14 +197,29 @@ def _asked(traffic_class: int, client_region: str) -> tuple[routing_pb2.TrafficC
     return routing_pb2.TrafficClass.ValueType(wanted), client
 
 
-def _routing(machine: Group, now: Now) -> tuple[tuple[RegionView, ...], LeaseView, WeightsView]:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What picks rest on."""
+
+    regions: tuple[RegionView, ...]
+    lease: LeaseView
+    weights: WeightsView
+    row: str
+    """Whose row counts."""
+    why: str
+    fallback: tuple[str, ...]
+    """Of that row, the best first."""
+
+
+def _routing(machine: Group, now: Now, client: str, location: tuple[float, float] | None) -> _Known:
     view = machine.view(now)
-    return view.regions, view.lease, view.weights
+    row, why = _row(client, location, view.regions)
+    return _Known(view.regions, view.lease, view.weights, row, why, machine.fallback(row))
 
 
 def _row(client: str, location: tuple[float, float] | None, regions: tuple[RegionView, ...]) -> tuple[str, str]:
     """Whose row counts, and why."""
-    if client:
+    if client or not regions:
         return client, "the client region"
     placed = [(where, region.record.name) for region in regions if (where := region.record.location) is not None]
     if location is not None and placed:

@@ -23,6 +23,7 @@ from typing import TypeVar
 from primacy_wire.clock import read_now
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
 from primacy_wire.messages import FromAgent, Hello, Report
+from primacy_wire.route_counts import RouteCounter
 
 from primacy_coordinator.core.effects import (
     BrakeAsked,
@@ -90,6 +91,8 @@ class Runner:
         self.trouble = ""
         """Why the last batch was refused, until one succeeds."""
         self.persist_latency = Latency()
+        self.routes = RouteCounter(read_now().mono_ns)
+        """What the coordinator itself has routed, since this process began."""
         self.policy_stored = False
         """Whether the store held a policy when the machine was loaded."""
         self._store = store

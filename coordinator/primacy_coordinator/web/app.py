@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from primacy_wire.clock import read_now
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -63,6 +64,8 @@ def make_app(coordinator: Coordinator, version: str, grpc_address: str) -> Starl
 
 async def _sample(runner: Runner) -> GroupSample:
     try:
-        return GroupSample(runner, await runner.read(lambda machine, now: machine.view(now)))
+        view, totals = await runner.read(lambda machine, now: (machine.view(now), machine.routing_totals()))
+        own = runner.routes.counts(read_now().mono_ns)
+        return GroupSample(runner, view, (*(total.route for total in totals), *own))
     except (StoreTrouble, GroupGone):
         return GroupSample(runner, None)  # Its gauge `primacy_group_up` says so.

@@ -6,15 +6,22 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from primacy_wire.instant import SECOND_NS
+from primacy_wire.messages import RouteCount
+from primacy_wire.route_counts import OTHER
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from primacy_coordinator.core.model import DrainState, RegionStatus
+from primacy_coordinator.core.model import DrainState, RegionStatus, RoutingStrategy
 from primacy_coordinator.core.views import GroupView
 from primacy_coordinator.shell.latency import Latency
 from primacy_coordinator.shell.runner import Runner
+
+ROUTED_KINDS_MAX = 1000
+"""Of one group: series beyond that are summed up under `other`."""
+WRITE = 2
+"""Number of `primacy.v1.TrafficClass`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,8 @@ class GroupSample:
 
     runner: Runner
     view: GroupView | None
+    routed: tuple[RouteCount, ...] = ()
+    """By all agents, and by the coordinator itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class _Families(Collector):
             value=sample.journal_lost_count,
         )
         yield from _runner_families(sample.groups)
+        yield _routed_family(sample.groups)
         seen = [(group.runner.name, group.view) for group in sample.groups if group.view is not None]
         yield from _authority_families(seen)
         yield from _region_families(seen)
@@ -88,6 +98,36 @@ def _runner_families(groups: Iterable[GroupSample]) -> Iterator[Metric]:
             name, [(bound, float(count)) for bound, count in latency.buckets()], latency.sum_ns / SECOND_NS
         )
     yield from (up, sessions, reports, refusals, persists)
+
+
+def _routed_family(groups: Iterable[GroupSample]) -> Metric:
+    """Summed over agents. Only names of registered regions become labels, and only so many: the rest is `other`."""
+    routed = CounterMetricFamily(
+        "primacy_group_routed",
+        "Requests routed, as agents count them.",
+        labels=["group", "client_region", "target_region", "traffic_class", "strategy", "outcome"],
+    )
+    for group in groups:
+        known = {region.record.name for region in group.view.regions} if group.view is not None else set()
+        sums: dict[tuple[str, ...], int] = {}
+        for count in sorted(group.routed, key=_kind):
+            client, target, *how = _kind(count)
+            client = client if client in known or not client else OTHER
+            target = target if target in known or not target else OTHER
+            labels = (client, target, *how)
+            if labels not in sums and len(sums) >= ROUTED_KINDS_MAX:
+                labels = (OTHER, OTHER, *how)
+            sums[labels] = sums.get(labels, 0) + count.count
+        for labels, total in sums.items():
+            routed.add_metric([group.runner.name, *labels], total)
+    return routed
+
+
+def _kind(count: RouteCount) -> tuple[str, ...]:
+    traffic_class = "write" if count.traffic_class == WRITE else "read"
+    known = count.strategy in set(RoutingStrategy)
+    strategy = RoutingStrategy(count.strategy).name.lower() if known else ""
+    return count.client_region, count.target_region, traffic_class, strategy, count.outcome
 
 
 def _authority_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric]:

@@ -335,6 +335,7 @@ class RegionAgent(message.Message):
     DETAIL_FIELD_NUMBER: builtins.int
     LAG_FIELD_NUMBER: builtins.int
     CLOCK_OFFSET_FIELD_NUMBER: builtins.int
+    SHUNNED_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """Name of the agent within its region."""
     incarnation: builtins.str
@@ -379,6 +380,10 @@ class RegionAgent(message.Message):
     def clock_offset(self) -> duration_pb2.Duration:
         """How far its wall clock is ahead of the coordinator's, the report's journey included."""
 
+    @builtins.property
+    def shunned(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Regions that it sees to be dead, and moves its region's reads away from by itself, sorted."""
+
     def __init__(
         self,
         *,
@@ -399,10 +404,11 @@ class RegionAgent(message.Message):
         detail: ReportDetail | None = ...,
         lag: override_pb2.Lag | None = ...,
         clock_offset: duration_pb2.Duration | None = ...,
+        shunned: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_connected", b"_connected", "_healthy", b"_healthy", "_held_epoch", b"_held_epoch", "_lease_valid", b"_lease_valid", "_total", b"_total", "clock_offset", b"clock_offset", "connected", b"connected", "detail", b"detail", "healthy", b"healthy", "held_epoch", b"held_epoch", "lag", b"lag", "last_report_age", b"last_report_age", "lease_valid", b"lease_valid", "load", b"load", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_connected", b"_connected", "_healthy", b"_healthy", "_held_epoch", b"_held_epoch", "_lease_valid", b"_lease_valid", "_total", b"_total", "agent", b"agent", "clock_offset", b"clock_offset", "connected", b"connected", "detail", b"detail", "healthy", b"healthy", "held_epoch", b"held_epoch", "host", b"host", "incarnation", b"incarnation", "lag", b"lag", "last_report_age", b"last_report_age", "lease_valid", b"lease_valid", "load", b"load", "peer_address", b"peer_address", "phase", b"phase", "reason", b"reason", "service_state", b"service_state", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_connected", b"_connected", "_healthy", b"_healthy", "_held_epoch", b"_held_epoch", "_lease_valid", b"_lease_valid", "_total", b"_total", "agent", b"agent", "clock_offset", b"clock_offset", "connected", b"connected", "detail", b"detail", "healthy", b"healthy", "held_epoch", b"held_epoch", "host", b"host", "incarnation", b"incarnation", "lag", b"lag", "last_report_age", b"last_report_age", "lease_valid", b"lease_valid", "load", b"load", "peer_address", b"peer_address", "phase", b"phase", "reason", b"reason", "service_state", b"service_state", "shunned", b"shunned", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__connected: _TypeAlias = typing.Literal["connected"]  # noqa: Y015
     _WhichOneofArgType__connected: _TypeAlias = typing.Literal["_connected", b"_connected"]  # noqa: Y015

@@ -863,6 +863,7 @@ class RouteCount(message.Message):
     STRATEGY_FIELD_NUMBER: builtins.int
     OUTCOME_FIELD_NUMBER: builtins.int
     COUNT_FIELD_NUMBER: builtins.int
+    RATE_FIELD_NUMBER: builtins.int
     client_region: builtins.str
     """The region that the requests came from."""
     target_region: builtins.str
@@ -872,9 +873,11 @@ class RouteCount(message.Message):
     strategy: routing_pb2.RoutingStrategy.ValueType
     """The read strategy in force."""
     outcome: builtins.str
-    """`ok`, `no_weight` or `not_active`."""
+    """`ok`, `error`, `dropped`, `no_weight` or `not_active`; see `RoutingStat.outcome`."""
     count: builtins.int
-    """How often."""
+    """How often, since the agent started."""
+    rate: builtins.float
+    """Requests per second over the last minute."""
     def __init__(
         self,
         *,
@@ -884,10 +887,11 @@ class RouteCount(message.Message):
         strategy: routing_pb2.RoutingStrategy.ValueType = ...,
         outcome: builtins.str = ...,
         count: builtins.int = ...,
+        rate: builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client_region", b"client_region", "count", b"count", "outcome", b"outcome", "strategy", b"strategy", "target_region", b"target_region", "traffic_class", b"traffic_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client_region", b"client_region", "count", b"count", "outcome", b"outcome", "rate", b"rate", "strategy", b"strategy", "target_region", b"target_region", "traffic_class", b"traffic_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -376,8 +376,9 @@ class Policy(message.Message):
 
     @builtins.property
     def client_traffic(self) -> containers.ScalarMap[builtins.str, builtins.float]:
-        """Share of all traffic that comes from each client region, 0 or more, for `ELECTION_STRATEGY_LATENCY`; only the
-        proportions count. Empty means alike.
+        """Share of all traffic that comes from each client region, 0 or more, for `ELECTION_STRATEGY_LATENCY` and
+        `ROUTING_STRATEGY_OPTIMAL`; only the proportions count. Empty means alike for the election; reads are then spread by
+        what is measured.
         """
 
     @builtins.property

@@ -64,7 +64,7 @@ class _RoutingStrategyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Routin
     """To the nearest region, by great-circle distance from the client region."""
     ROUTING_STRATEGY_OPTIMAL: _RoutingStrategy.ValueType  # 7
     """With the least latency over all requests that the capacities of the regions allow: what is too much for the nearest
-    region goes to the nearest with room.
+    region goes to the nearest with room. Regions are planned to four fifths of their capacity while that is enough.
     """
 
 class RoutingStrategy(_RoutingStrategy, metaclass=_RoutingStrategyEnumTypeWrapper):
@@ -86,7 +86,7 @@ ROUTING_STRATEGY_GEOGRAPHIC: RoutingStrategy.ValueType  # 6
 """To the nearest region, by great-circle distance from the client region."""
 ROUTING_STRATEGY_OPTIMAL: RoutingStrategy.ValueType  # 7
 """With the least latency over all requests that the capacities of the regions allow: what is too much for the nearest
-region goes to the nearest with room.
+region goes to the nearest with room. Regions are planned to four fifths of their capacity while that is enough.
 """
 
 @typing.final
@@ -98,7 +98,9 @@ class Cause(message.Message):
     NAME_FIELD_NUMBER: builtins.int
     SHARE_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """`policy`, `status`, `health`, `latency`, `capacity`, `slow_start`, `drain`, `panic`, `pin` or `slew`."""
+    """`policy`, `latency` (by round trip, or by distance), `capacity`, `status`, `health`, `panic`, `slow_start`, `drain`,
+    `pin` or `slew` (still on its way to what is wanted, or so near to it that it stays).
+    """
     share: builtins.float
     """What it gives to the share, or takes from it."""
     def __init__(

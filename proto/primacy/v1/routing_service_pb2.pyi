@@ -288,14 +288,18 @@ class RouteResponse(message.Message):
     region: builtins.str
     """The region to send the request to."""
     endpoint: builtins.str
-    """Where its service is: `host:port`. Empty when the region has none."""
+    """Where its service is: `host:port`. Empty when the region has none: for a read such a region is picked only while
+    no other that may have the request has one.
+    """
     reason: builtins.str
     """Why this one, in one sentence."""
     epoch: builtins.int
     """For a write, the epoch of the active lease; the sink refuses lower ones."""
     @builtins.property
     def alternatives(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Other regions with a share, the largest first. Empty for writes."""
+        """Other regions that serve: those with a share first, the largest first, then those that may have reads when no other
+        can, the best first. Empty for writes.
+        """
 
     def __init__(
         self,
@@ -382,8 +386,9 @@ class RoutingStat(message.Message):
     STRATEGY_FIELD_NUMBER: builtins.int
     OUTCOME_FIELD_NUMBER: builtins.int
     COUNT_FIELD_NUMBER: builtins.int
+    RATE_FIELD_NUMBER: builtins.int
     agent: builtins.str
-    """The agent that routed: `REGION/AGENT`."""
+    """The agent that routed: `REGION/AGENT`. `coordinator`: the coordinator's own `Route`."""
     client_region: builtins.str
     """The region that the requests came from."""
     target_region: builtins.str
@@ -393,9 +398,14 @@ class RoutingStat(message.Message):
     strategy: routing_pb2.RoutingStrategy.ValueType
     """The read strategy in force."""
     outcome: builtins.str
-    """`ok`, `no_weight` (nowhere to go) or `not_active` (a write while no region was active)."""
+    """`ok` (a region was picked or, where a data plane or a client tells, the request succeeded), `error` (it failed),
+    `dropped` (a data plane shed it before it was sent), `no_weight` (nowhere to go) or `not_active` (a write while no
+    region was active).
+    """
     count: builtins.int
-    """How often."""
+    """How often, over all lives of the agent that the coordinator has heard of since its own start."""
+    rate: builtins.float
+    """Requests per second over the last minute, as the agent said last; 0 while it has no session."""
     def __init__(
         self,
         *,
@@ -406,14 +416,20 @@ class RoutingStat(message.Message):
         strategy: routing_pb2.RoutingStrategy.ValueType = ...,
         outcome: builtins.str = ...,
         count: builtins.int | None = ...,
+        rate: builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_count", b"_count", "count", b"count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_count", b"_count", "_rate", b"_rate", "count", b"count", "rate", b"rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_count", b"_count", "agent", b"agent", "client_region", b"client_region", "count", b"count", "outcome", b"outcome", "strategy", b"strategy", "target_region", b"target_region", "traffic_class", b"traffic_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_count", b"_count", "_rate", b"_rate", "agent", b"agent", "client_region", b"client_region", "count", b"count", "outcome", b"outcome", "rate", b"rate", "strategy", b"strategy", "target_region", b"target_region", "traffic_class", b"traffic_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count: _TypeAlias = typing.Literal["count"]  # noqa: Y015
     _WhichOneofArgType__count: _TypeAlias = typing.Literal["_count", b"_count"]  # noqa: Y015
+    _WhichOneofReturnType__rate: _TypeAlias = typing.Literal["rate"]  # noqa: Y015
+    _WhichOneofArgType__rate: _TypeAlias = typing.Literal["_rate", b"_rate"]  # noqa: Y015
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__count) -> _WhichOneofReturnType__count | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rate) -> _WhichOneofReturnType__rate | None: ...
 
 @typing.final
 class PinWeightsRequest(message.Message):

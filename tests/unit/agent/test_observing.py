@@ -1,9 +1,8 @@
-"""Smoothed round trips, and counts of routes."""
+"""Smoothed round trips."""
 
 from __future__ import annotations
 
 from primacy_agent.core.observing import Sight
-from primacy_agent.core.routes import KINDS_MAX, OTHER, RouteCounter
 
 FIRST = Sight("eu", "eu/one", "127.0.0.1:1")
 
@@ -24,15 +23,3 @@ def test_a_report_says_how_long_ago_the_look_was_and_never_a_negative_age() -> N
     sight = FIRST.after(True, 100, 5)
     assert sight.report(12).age_ns == 7
     assert sight.report(3).age_ns == 0
-
-
-def test_routes_are_counted_by_kind_and_kinds_are_bounded() -> None:
-    counter = RouteCounter()
-    for number in range(KINDS_MAX + 50):
-        counter.add(f"client-{number}", "eu", 1, 6, "ok")
-        counter.add(f"client-{number}", "eu", 1, 6, "ok")
-    counts = counter.counts()
-    assert len(counts) == KINDS_MAX + 1
-    assert sum(count.count for count in counts) == 2 * (KINDS_MAX + 50)
-    assert {c.count for c in counts if c.client_region == OTHER} == {100}
-    assert counter.counts() is counts

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bench import traffic
-from bench.traffic_figures import Tally
+from bench.traffic_figures import Figures, Tally
 from bench.traffic_policies import ByLoad, Checks, Spill
 from bench.traffic_world import INSTANCES, SERVICE_S, SITES, STEP_S, Ground, Service
 
@@ -102,10 +102,13 @@ def test_a_tiny_run_of_every_balancer_gives_finite_figures_and_the_same_ones_aga
         assert 0 < found.p99_ms <= 1000 and 0 <= found.unserved < 100 and math.isfinite(found.to_and_fro)
 
 
-def test_rows_are_judged_against_the_best_of_the_others() -> None:
-    figures = traffic.measure(replace(traffic.SCENARIOS["asymmetric"], length_s=2.0), "nearest", 1, settle_s=2.0)
-    better, worse = replace(figures, overload_s=0.0), replace(figures, overload_s=figures.overload_s + 10.0)
-    found = {traffic.FIRST: worse, "nearest": figures, "round robin": better}
-    rows = traffic.rows_of("asymmetric", found)
+def test_rows_are_judged_against_the_best_of_the_others_and_calm_against_those_that_serve_as_well() -> None:
+    ours = Figures(overload_s=2.0, p99_ms=100.0, unserved=0.0, changes=9.0, settle_s=6.0, to_and_fro=0.0)
+    better = replace(ours, overload_s=0.0, changes=60.0)
+    idle = replace(ours, overload_s=50.0, unserved=9.0, changes=0.0)
+    found = {traffic.FIRST: ours, "better": better, "idle": idle}
+    rows = traffic.rows_of("a scenario", found)
     assert [row.holds for row in rows] == [False, True, True, True, True, True]
-    assert "nearest" in rows[0].reference
+    assert "better 0" in rows[0].reference and "idle 50" in rows[0].reference
+    alone = traffic.rows_of("a scenario", {traffic.FIRST: ours, "idle": idle})
+    assert [row.holds for row in alone] == [True, True, True, None, None, None]

@@ -14,7 +14,17 @@ from primacy_coordinator.core.group import Group
 from primacy_coordinator.core.model import Loaded, Policy, Record
 from primacy_coordinator.core.views import MovePlan
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
-from primacy_wire.messages import Accept, Lag, Load, PeerSight, Phase, RegionSpec, ServiceHealth, ServiceState
+from primacy_wire.messages import (
+    Accept,
+    Lag,
+    Load,
+    PeerSight,
+    Phase,
+    RegionSpec,
+    RouteCount,
+    ServiceHealth,
+    ServiceState,
+)
 
 UP = ServiceHealth(ServiceState.UP, 1, 1)
 DOWN = ServiceHealth(ServiceState.DOWN, 0, 1, "connection refused")
@@ -33,6 +43,7 @@ class Node:
     sees: dict[str, bool] = field(default_factory=dict)
     load: Load = Load()
     lag: Lag = Lag()
+    routed: tuple[RouteCount, ...] = ()
     promoting: bool = False
     """Its service is still being promoted: it accepts and reports so."""
     due_ns: int = 0
@@ -142,7 +153,7 @@ class Lab:
 
     def report(self, node: Node) -> None:
         sights = tuple(PeerSight(region, "", reachable, 5 * MILLISECOND_NS) for region, reachable in node.sees.items())
-        report = replace(node.holder.report(self.now, node.health, node.load, sights, ()), lag=node.lag)
+        report = replace(node.holder.report(self.now, node.health, node.load, sights, node.routed), lag=node.lag)
         if node.promoting and report.phase is Phase.ACTIVE:
             report = replace(report, phase=Phase.PROMOTING)
         if node.session is not None and self.group is not None:

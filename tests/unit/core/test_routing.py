@@ -47,10 +47,12 @@ REGIONS = st.lists(
         name=st.sampled_from(["a", "b", "c", "d", "e", "f"]),
         status=st.sampled_from(RegionStatus),
         location=st.none() | st.tuples(st.floats(-90, 90), st.floats(-180, 180)),
-        capacity=st.floats(0, 1e6),
+        capacity=st.floats(0, 1e6) | st.sampled_from([0.0, 5e-324, WEIGHT_MAX]),
         weight=st.floats(0, WEIGHT_MAX),
         healthy_share=st.floats(0, 1),
         load=st.builds(Load, error_rate=st.floats(-1, 1)),
+        ramp=st.just(1.0) | st.floats(0, 1),
+        demand=st.just(-1.0) | st.floats(0, 1e6) | st.sampled_from([0.0, 5e-324, WEIGHT_MAX]),
     ),
     min_size=1,
     max_size=6,
@@ -67,6 +69,7 @@ INPUTS = st.builds(
         tuple
     ),
     panic_threshold=st.floats(0, 1),
+    overprovisioning=st.sampled_from([1.0, 1.4]),
 )
 
 

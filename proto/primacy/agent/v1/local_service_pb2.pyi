@@ -1186,11 +1186,11 @@ class GetWeightsResponse(message.Message):
 
     @builtins.property
     def age(self) -> duration_pb2.Duration:
-        """How long ago it came from the coordinator."""
+        """How long ago it came from the coordinator; over a restart of the agent by the wall clock."""
 
     @builtins.property
     def shunned(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Regions whose share the agent itself set to 0, because it sees that they are dead."""
+        """Regions whose share the agent itself lowered because it sees that they are dead, by the policy's `local_shift_max`."""
 
     def __init__(
         self,
@@ -1208,6 +1208,181 @@ class GetWeightsResponse(message.Message):
     _WhichOneofReturnType__version: _TypeAlias = typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = typing.Literal["_version", b"_version"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+@typing.final
+class WatchWeightsRequest(message.Message):
+    """Request message for [WatchWeights][primacy.agent.v1.LocalService.WatchWeights]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchWeightsResponse(message.Message):
+    """Response message for [WatchWeights][primacy.agent.v1.LocalService.WatchWeights]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class EndpointsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    READ_FIELD_NUMBER: builtins.int
+    WRITE_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    AGE_FIELD_NUMBER: builtins.int
+    STRATEGY_FIELD_NUMBER: builtins.int
+    SHUNNED_FIELD_NUMBER: builtins.int
+    ENDPOINTS_FIELD_NUMBER: builtins.int
+    FALLBACK_FIELD_NUMBER: builtins.int
+    version: builtins.int
+    """The coordinator's version of them; 0 before the first came."""
+    strategy: routing_pb2.RoutingStrategy.ValueType
+    """How the row for reads was computed."""
+    @builtins.property
+    def read(self) -> routing_pb2.WeightsRow:
+        """The row of this agent's region for reads, as in force here. Not set before the first weights came."""
+
+    @builtins.property
+    def write(self) -> routing_pb2.WeightsRow:
+        """The row for writes. Not set before the first weights came."""
+
+    @builtins.property
+    def age(self) -> duration_pb2.Duration:
+        """How long ago they came from the coordinator, when this message was sent."""
+
+    @builtins.property
+    def shunned(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Regions whose share the agent itself lowered because it sees that they are dead."""
+
+    @builtins.property
+    def endpoints(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """Endpoint of each registered region: `host:port`, or empty."""
+
+    @builtins.property
+    def fallback(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Regions with no share that may have reads when those with one cannot serve, the best first."""
+
+    def __init__(
+        self,
+        *,
+        read: routing_pb2.WeightsRow | None = ...,
+        write: routing_pb2.WeightsRow | None = ...,
+        version: builtins.int | None = ...,
+        age: duration_pb2.Duration | None = ...,
+        strategy: routing_pb2.RoutingStrategy.ValueType = ...,
+        shunned: abc.Iterable[builtins.str] | None = ...,
+        endpoints: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        fallback: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_version", b"_version", "age", b"age", "read", b"read", "version", b"version", "write", b"write"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_version", b"_version", "age", b"age", "endpoints", b"endpoints", "fallback", b"fallback", "read", b"read", "shunned", b"shunned", "strategy", b"strategy", "version", b"version", "write", b"write"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+@typing.final
+class RoutedCount(message.Message):
+    """What was routed in one way."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TARGET_REGION_FIELD_NUMBER: builtins.int
+    TRAFFIC_CLASS_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    target_region: builtins.str
+    """The region that was picked. Empty when none was."""
+    traffic_class: routing_pb2.TrafficClass.ValueType
+    """The traffic class. Default `TRAFFIC_CLASS_READ`."""
+    outcome: builtins.str
+    """`ok`, `error`, `dropped`, `no_weight` or `not_active`; see `primacy.v1.RoutingStat.outcome`."""
+    count: builtins.int
+    """How often, 0 or more."""
+    def __init__(
+        self,
+        *,
+        target_region: builtins.str = ...,
+        traffic_class: routing_pb2.TrafficClass.ValueType = ...,
+        outcome: builtins.str = ...,
+        count: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["count", b"count", "outcome", b"outcome", "target_region", b"target_region", "traffic_class", b"traffic_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CountRoutesRequest(message.Message):
+    """Request message for [CountRoutes][primacy.agent.v1.LocalService.CountRoutes]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    COUNTS_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means the agent's own."""
+    @builtins.property
+    def counts(self) -> containers.RepeatedCompositeFieldContainer[RoutedCount]:
+        """What was routed, at most 1,000 ways."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        counts: abc.Iterable[RoutedCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["counts", b"counts", "group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CountRoutesResponse(message.Message):
+    """Response message for [CountRoutes][primacy.agent.v1.LocalService.CountRoutes]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class RouteRequest(message.Message):
@@ -1230,7 +1405,9 @@ class RouteRequest(message.Message):
     """The traffic class. Default `TRAFFIC_CLASS_READ`."""
     @builtins.property
     def location(self) -> region_pb2.Location:
-        """Where the request comes from. The agent's own row answers all the same."""
+        """Where the request comes from. The agent knows the row of its own region only, which answers all the same, and
+        `reason` says so; the coordinator's `Route` answers by the row of the region nearest to the location.
+        """
 
     def __init__(
         self,
@@ -1261,14 +1438,18 @@ class RouteResponse(message.Message):
     region: builtins.str
     """The region to send the request to."""
     endpoint: builtins.str
-    """Where its service is: `host:port`. Empty when the region has none."""
+    """Where its service is: `host:port`. Empty when the region has none: for a read such a region is picked only while
+    no other that may have the request has one.
+    """
     reason: builtins.str
     """Why this one, in one sentence."""
     epoch: builtins.int
     """For a write, the epoch of the active lease as far as the agent knows; the sink refuses lower ones."""
     @builtins.property
     def alternatives(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Other regions with a share, the largest first. Empty for writes."""
+        """Other regions that serve, as far as the agent sees: those with a share first, the largest first, then those that may
+        have reads when no other can, the best first. Empty for writes.
+        """
 
     def __init__(
         self,
@@ -1377,6 +1558,8 @@ class PeerStatus(message.Message):
     REACHABLE_FIELD_NUMBER: builtins.int
     RTT_FIELD_NUMBER: builtins.int
     AGE_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     region: builtins.str
     """The region."""
     agent: builtins.str
@@ -1385,6 +1568,12 @@ class PeerStatus(message.Message):
     """Where."""
     reachable: builtins.bool
     """Whether it answered."""
+    lost: builtins.bool
+    """Whether it is taken to be out of reach, or to serve nothing: after two looks that said so or one that left no doubt,
+    and until two good ones in a row.
+    """
+    reason: builtins.str
+    """What was wrong at the last look that was not good, for people."""
     @builtins.property
     def rtt(self) -> duration_pb2.Duration:
         """Smoothed round trip. Not set when it never answered."""
@@ -1402,13 +1591,20 @@ class PeerStatus(message.Message):
         reachable: builtins.bool | None = ...,
         rtt: duration_pb2.Duration | None = ...,
         age: duration_pb2.Duration | None = ...,
+        lost: builtins.bool | None = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_reachable", b"_reachable", "age", b"age", "reachable", b"reachable", "rtt", b"rtt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_lost", b"_lost", "_reachable", b"_reachable", "age", b"age", "lost", b"lost", "reachable", b"reachable", "rtt", b"rtt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_reachable", b"_reachable", "address", b"address", "age", b"age", "agent", b"agent", "reachable", b"reachable", "region", b"region", "rtt", b"rtt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_lost", b"_lost", "_reachable", b"_reachable", "address", b"address", "age", b"age", "agent", b"agent", "lost", b"lost", "reachable", b"reachable", "reason", b"reason", "region", b"region", "rtt", b"rtt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lost: _TypeAlias = typing.Literal["lost"]  # noqa: Y015
+    _WhichOneofArgType__lost: _TypeAlias = typing.Literal["_lost", b"_lost"]  # noqa: Y015
     _WhichOneofReturnType__reachable: _TypeAlias = typing.Literal["reachable"]  # noqa: Y015
     _WhichOneofArgType__reachable: _TypeAlias = typing.Literal["_reachable", b"_reachable"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost) -> _WhichOneofReturnType__lost | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reachable) -> _WhichOneofReturnType__reachable | None: ...
 
 @typing.final

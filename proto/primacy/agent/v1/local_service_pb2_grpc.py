@@ -53,6 +53,16 @@ class LocalServiceStub:
                 request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetWeightsRequest.SerializeToString,
                 response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetWeightsResponse.FromString,
                 _registered_method=True)
+        self.WatchWeights = channel.unary_stream(
+                '/primacy.agent.v1.LocalService/WatchWeights',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchWeightsRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchWeightsResponse.FromString,
+                _registered_method=True)
+        self.CountRoutes = channel.unary_unary(
+                '/primacy.agent.v1.LocalService/CountRoutes',
+                request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.CountRoutesRequest.SerializeToString,
+                response_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.CountRoutesResponse.FromString,
+                _registered_method=True)
         self.Route = channel.unary_unary(
                 '/primacy.agent.v1.LocalService/Route',
                 request_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.RouteRequest.SerializeToString,
@@ -136,6 +146,25 @@ class LocalServiceServicer:
 
     def GetWeights(self, request, context):
         """Returns the weights for requests that come from this region.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchWeights(self, request, context):
+        """Sends the weights of this region, for reads and writes, and sends them again whenever they change.
+
+        For a client in the service's own process that picks by itself: see `primacy_agent.client`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountRoutes(self, request, context):
+        """Counts requests that the service's own process has routed by itself, from this region.
+
+        Not idempotent: a batch that is sent twice counts twice. Returns `INVALID_ARGUMENT`, and counts nothing, when a
+        region's name, the class or the outcome is none, or a count is negative.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,6 +284,16 @@ def add_LocalServiceServicer_to_server(servicer, server):
                     servicer.GetWeights,
                     request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetWeightsRequest.FromString,
                     response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.GetWeightsResponse.SerializeToString,
+            ),
+            'WatchWeights': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchWeights,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchWeightsRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchWeightsResponse.SerializeToString,
+            ),
+            'CountRoutes': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountRoutes,
+                    request_deserializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.CountRoutesRequest.FromString,
+                    response_serializer=primacy_dot_agent_dot_v1_dot_local__service__pb2.CountRoutesResponse.SerializeToString,
             ),
             'Route': grpc.unary_unary_rpc_method_handler(
                     servicer.Route,
@@ -397,6 +436,60 @@ class LocalService:
             '/primacy.agent.v1.LocalService/GetWeights',
             primacy_dot_agent_dot_v1_dot_local__service__pb2.GetWeightsRequest.SerializeToString,
             primacy_dot_agent_dot_v1_dot_local__service__pb2.GetWeightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/WatchWeights',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchWeightsRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.WatchWeightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.agent.v1.LocalService/CountRoutes',
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.CountRoutesRequest.SerializeToString,
+            primacy_dot_agent_dot_v1_dot_local__service__pb2.CountRoutesResponse.FromString,
             options,
             channel_credentials,
             insecure,

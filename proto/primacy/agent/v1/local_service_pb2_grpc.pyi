@@ -47,6 +47,17 @@ class LocalServiceStub:
     """Sends what GetActive returns, and sends it again at every change: phase, epoch, region, and each renewal's deadline."""
     GetWeights: grpc.UnaryUnaryMultiCallable[local_service_pb2.GetWeightsRequest, local_service_pb2.GetWeightsResponse]
     """Returns the weights for requests that come from this region."""
+    WatchWeights: grpc.UnaryStreamMultiCallable[local_service_pb2.WatchWeightsRequest, local_service_pb2.WatchWeightsResponse]
+    """Sends the weights of this region, for reads and writes, and sends them again whenever they change.
+
+    For a client in the service's own process that picks by itself: see `primacy_agent.client`.
+    """
+    CountRoutes: grpc.UnaryUnaryMultiCallable[local_service_pb2.CountRoutesRequest, local_service_pb2.CountRoutesResponse]
+    """Counts requests that the service's own process has routed by itself, from this region.
+
+    Not idempotent: a batch that is sent twice counts twice. Returns `INVALID_ARGUMENT`, and counts nothing, when a
+    region's name, the class or the outcome is none, or a count is negative.
+    """
     Route: grpc.UnaryUnaryMultiCallable[local_service_pb2.RouteRequest, local_service_pb2.RouteResponse]
     """Picks the region for one request that comes from this region, and counts it.
 
@@ -115,6 +126,17 @@ class LocalServiceAsyncStub(LocalServiceStub):
     """Sends what GetActive returns, and sends it again at every change: phase, epoch, region, and each renewal's deadline."""
     GetWeights: aio.UnaryUnaryMultiCallable[local_service_pb2.GetWeightsRequest, local_service_pb2.GetWeightsResponse]  # type: ignore[assignment]
     """Returns the weights for requests that come from this region."""
+    WatchWeights: aio.UnaryStreamMultiCallable[local_service_pb2.WatchWeightsRequest, local_service_pb2.WatchWeightsResponse]  # type: ignore[assignment]
+    """Sends the weights of this region, for reads and writes, and sends them again whenever they change.
+
+    For a client in the service's own process that picks by itself: see `primacy_agent.client`.
+    """
+    CountRoutes: aio.UnaryUnaryMultiCallable[local_service_pb2.CountRoutesRequest, local_service_pb2.CountRoutesResponse]  # type: ignore[assignment]
+    """Counts requests that the service's own process has routed by itself, from this region.
+
+    Not idempotent: a batch that is sent twice counts twice. Returns `INVALID_ARGUMENT`, and counts nothing, when a
+    region's name, the class or the outcome is none, or a count is negative.
+    """
     Route: aio.UnaryUnaryMultiCallable[local_service_pb2.RouteRequest, local_service_pb2.RouteResponse]  # type: ignore[assignment]
     """Picks the region for one request that comes from this region, and counts it.
 
@@ -198,6 +220,29 @@ class LocalServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[local_service_pb2.GetWeightsResponse, abc.Awaitable[local_service_pb2.GetWeightsResponse]]:
         """Returns the weights for requests that come from this region."""
+
+    @abc_1.abstractmethod
+    def WatchWeights(
+        self,
+        request: local_service_pb2.WatchWeightsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[local_service_pb2.WatchWeightsResponse], abc.AsyncIterator[local_service_pb2.WatchWeightsResponse]]:
+        """Sends the weights of this region, for reads and writes, and sends them again whenever they change.
+
+        For a client in the service's own process that picks by itself: see `primacy_agent.client`.
+        """
+
+    @abc_1.abstractmethod
+    def CountRoutes(
+        self,
+        request: local_service_pb2.CountRoutesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[local_service_pb2.CountRoutesResponse, abc.Awaitable[local_service_pb2.CountRoutesResponse]]:
+        """Counts requests that the service's own process has routed by itself, from this region.
+
+        Not idempotent: a batch that is sent twice counts twice. Returns `INVALID_ARGUMENT`, and counts nothing, when a
+        region's name, the class or the outcome is none, or a count is negative.
+        """
 
     @abc_1.abstractmethod
     def Route(

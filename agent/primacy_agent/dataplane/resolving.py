@@ -1,0 +1,95 @@
+"""Looks up the names of endpoints, again and again, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterable
+
+from primacy_agent.dataplane.addresses import Found, Places, locate, merged, names_in
+
+RETRY_S = 2.0
+"""After a look-up that failed, or `interval_s` if that is shorter."""
+
+Lookup = Callable[[str], list[str]]
+"""IP addresses of a name. Blocks. Raises OSError, or UnicodeError for what cannot be a name."""
+
+
+def look_up(host: str) -> list[str]:
+    """By the system's resolver."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[0]).partition("%")[0] for *_, address in found]
+
+
+class Resolver:
+    """Knows what names stand for. Everything but the look-ups runs on the event loop's thread."""
+
+    def __init__(self, interval_s: float, changed: Callable[[], None], lookup: Lookup = look_up) -> None:
+        """`changed` is called when a name stands for something else, or could not be looked up, or could again."""
+        self._interval_s = interval_s
+        self._changed = changed
+        self._lookup = lookup
+        self._endpoints: tuple[tuple[str, str], ...] = ()
+        self._known: dict[str, Found] = {}
+        self._due: dict[str, asyncio.TimerHandle] = {}
+        """By name: when it is looked up again."""
+        self._looking: set[str] = set()
+        """Never twice at once: a resolver that hangs costs one thread a name."""
+        self._wanted: frozenset[str] = frozenset()
+        self._closed = False
+
+    def follow(self, endpoints: Iterable[tuple[str, str]]) -> None:
+        """Look these up from now on, and no others."""
+        self._endpoints = tuple(endpoints)
+        self._wanted = names_in(self._endpoints)
+        for host in self._known.keys() - self._wanted:
+            del self._known[host]
+        for host in self._due.keys() - self._wanted:
+            self._due.pop(host).cancel()
+        for host in sorted(self._wanted - self._due.keys() - self._looking):
+            self._look(host)
+
+    @property
+    def places(self) -> Places:
+        """Where the regions are, as far as is known."""
+        return locate(self._endpoints, self._known)
+
+    def close(self) -> None:
+        self._closed = True
+        for timer in self._due.values():
+            timer.cancel()
+        self._due.clear()
+
+    def _look(self, host: str) -> None:
+        self._due.pop(host, None)
+        self._looking.add(host)
+        loop = asyncio.get_running_loop()
+        # A thread of its own, that ends with the process: one of a pool would keep a stopped agent waiting for DNS.
+        threading.Thread(target=self._ask, args=(loop, host), name=f"lookup {host}", daemon=True).start()
+
+    def _ask(self, loop: asyncio.AbstractEventLoop, host: str) -> None:
+        ips: list[str] = []
+        problem = ""
+        try:
+            ips = self._lookup(host)
+        except socket.gaierror as error:
+            problem = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:
+            problem = str(error)
+        try:
+            loop.call_soon_threadsafe(self._answered, host, ips, problem)
+        except RuntimeError:
+            return  # The agent has stopped.
+
+    def _answered(self, host: str, ips: list[str], problem: str) -> None:
+        self._looking.discard(host)
+        if self._closed or host not in self._wanted:
+            return
+        before = self._known.get(host)
+        found = merged(before, ips, problem)
+        wait_s = min(RETRY_S, self._interval_s) if found.problem else self._interval_s
+        self._due[host] = asyncio.get_running_loop().call_later(wait_s, self._look, host)
+        if found != before:
+            self._known[host] = found
+            self._changed()

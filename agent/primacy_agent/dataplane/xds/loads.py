@@ -1,0 +1,104 @@
+"""What Envoy and gRPC clients say they sent where: the load reporting service.
+
+It is a signal, not accounting: a client counts from its first answer on, and what it sent while the agent was away is
+lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+from primacy_wire.bootstraps import WRITE_SUFFIX
+from primacy_wire.errors import Exhausted
+
+from primacy_agent.dataplane.outputs import Counted
+from primacy_agent.dataplane.xds.descriptors import message
+
+INTERVAL_S = 5
+"""Each of Envoy's reports brings along the list of its extensions: 61 KB."""
+CLIENTS_MAX = 256
+COUNT_MAX = 1_000_000_000
+"""Of one report: nobody sends more in an interval."""
+READ, WRITE = 1, 2
+"""Numbers of `primacy.v1.TrafficClass`."""
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Loads:
+    """Every client's reports, added up by whoever is `counted`."""
+
+    def __init__(self, group: str, counted: Counted) -> None:
+        self.reports_count = 0
+        self._classes = {group: READ, group + WRITE_SUFFIX: WRITE}
+        self._counted = counted
+        self._readers: set[asyncio.Task[None]] = set()
+        self._regions: frozenset[str] = frozenset()
+
+    def follow(self, regions: frozenset[str]) -> None:
+        """These are registered; what is said of others is not counted."""
+        self._regions = regions
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """For a server."""
+        handle = grpc.stream_stream_rpc_method_handler(
+            self._serve,
+            request_deserializer=message("envoy.service.load_stats.v3.LoadStatsRequest").FromString,
+            response_serializer=message("envoy.service.load_stats.v3.LoadStatsResponse").SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(
+            "envoy.service.load_stats.v3.LoadReportingService", {"StreamLoadStats": handle}
+        )
+
+    def close(self) -> None:
+        """End every stream."""
+        for reader in self._readers:
+            reader.cancel()
+
+    async def _serve(self, requests: AsyncIterator[Any], context: Context) -> None:
+        if len(self._readers) >= CLIENTS_MAX:
+            raise Exhausted(f"{CLIENTS_MAX} clients report already", "XDS_CLIENTS")
+        reader = asyncio.create_task(self._read(requests, context), name="xds load reports")
+        self._readers.add(reader)
+        try:
+            await asyncio.wait((reader,))
+            if not reader.cancelled():
+                reader.result()
+        finally:
+            self._readers.discard(reader)
+            reader.cancel()
+
+    async def _read(self, requests: AsyncIterator[Any], context: Context) -> None:
+        begun = False
+        async for request in requests:
+            if not begun:
+                # The first says who it is, and wants to know what to report: all but Envoy's cluster for this agent.
+                begun = True
+                await context.write(
+                    message("envoy.service.load_stats.v3.LoadStatsResponse")(
+                        clusters=sorted(self._classes), load_reporting_interval={"seconds": INTERVAL_S}
+                    )
+                )
+            self.hear(request)
+
+    def hear(self, request: Any) -> None:
+        """Count one report."""
+        self.reports_count += bool(request.cluster_stats)
+        for cluster in request.cluster_stats:
+            traffic_class = self._classes.get(cluster.cluster_name)
+            if traffic_class is None:
+                continue
+            for place in cluster.upstream_locality_stats:
+                region = place.locality.region
+                if region in self._regions:
+                    self._count(region, traffic_class, "ok", place.total_successful_requests)
+                    self._count(region, traffic_class, "error", place.total_error_requests)
+            self._count("", traffic_class, "dropped", cluster.total_dropped_requests)
+
+    def _count(self, region: str, traffic_class: int, outcome: str, count: int) -> None:
+        if count:
+            self._counted(region, traffic_class, outcome, min(count, COUNT_MAX))

@@ -1,0 +1,175 @@
+"""The xDS server as one of the ways in which weights are handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from primacy_wire.server import listen, make_server
+
+from primacy_agent.core.traffic import Traffic
+from primacy_agent.dataplane.addresses import Places
+from primacy_agent.dataplane.config import UNIX, XdsConfig
+from primacy_agent.dataplane.outputs import Counted, Figure, Tell, XdsClientView
+from primacy_agent.dataplane.resolving import Lookup, Resolver, look_up
+from primacy_agent.dataplane.xds.consistency import problems_of
+from primacy_agent.dataplane.xds.loads import Loads
+from primacy_agent.dataplane.xds.serving import Discovery
+from primacy_agent.dataplane.xds.snapshot import build_messages, freeze
+from primacy_agent.dataplane.xds.subscriptions import Rejection
+
+STOP_S = 0.2
+REJECTIONS_KEPT_MAX = 200
+"""Each distinct one is told once; beyond so many, the first ones may be told again."""
+
+
+class XdsOutput:
+    """Publishes a snapshot whenever the weights, or what the endpoints' names stand for, have changed."""
+
+    name = "xds"
+
+    def __init__(
+        self,
+        config: XdsConfig,
+        resolve_interval_s: float,
+        group: str,
+        tell: Tell,
+        counted: Counted,
+        lookup: Lookup = look_up,
+    ) -> None:
+        self._config = config
+        self._address = config.address
+        self._tell = tell
+        self._resolver = Resolver(resolve_interval_s, self._publish, lookup)
+        self._traffic: Traffic | None = None
+        self._inconsistent = ""
+        self._missing: dict[str, str] = {}
+        self._told: dict[Rejection, None] = {}
+        self.loads = Loads(group, counted)
+        self.discovery = Discovery(self._rejected)
+        self._server = make_server()
+        for handler in (*self.discovery.handlers(), self.loads.handler()):
+            self._server.add_generic_rpc_handlers((handler,))
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    @property
+    def version(self) -> int:
+        snapshot = self.discovery.snapshot
+        return snapshot.weights_version if snapshot is not None else 0
+
+    @property
+    def trouble(self) -> str:
+        found = [self._inconsistent] if self._inconsistent else []
+        found += [f"region {region}: {problem}" for region, problem in sorted(self._missing.items())]
+        found += [
+            f"{client.node or client.peer} rejects {_noun(one.type_url)} {one.sent_version}: {one.rejection}"
+            for client in self.clients()
+            for one in client.subscriptions
+            if one.rejection
+        ]
+        return "; ".join(found)
+
+    def clients(self) -> Sequence[XdsClientView]:
+        """Who follows it now."""
+        return self.discovery.views()
+
+    def apply(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self.loads.follow(frozenset(traffic.regions))
+        self._resolver.follow(traffic.endpoints)
+        self._publish()
+
+    async def start(self) -> None:
+        port = listen(self._server, self._config.address, insecure=True)  # The settings were checked for exposure.
+        if not self._config.address.startswith(UNIX):
+            self._address = f"{self._config.address.rpartition(':')[0]}:{port}"
+        await self._server.start()
+
+    async def close(self) -> None:
+        self._resolver.close()
+        self.discovery.close()
+        self.loads.close()
+        await self._server.stop(STOP_S)
+
+    def figures(self) -> Iterator[Figure]:
+        """For Prometheus."""
+        incremental = sum(client.incremental for client in self.clients())
+        yield Figure("xds_clients", incremental, {"protocol": "incremental"})
+        yield Figure("xds_clients", len(self.clients()) - incremental, {"protocol": "world"})
+        for (what, kind), count in sorted(self.discovery.counts.items()):
+            if what == "push":
+                yield Figure("xds_pushes_total", count, {"type": kind})
+            else:
+                yield Figure("xds_answers_total", count, {"type": kind, "answer": what})
+        yield Figure("xds_load_reports_total", self.loads.reports_count)
+        snapshot = self.discovery.snapshot
+        if snapshot is not None:
+            yield Figure("xds_snapshot_info", 1, {"version": snapshot.version})
+            yield Figure("xds_resources", sum(len(named) for named in snapshot.resources.values()))
+
+    # ---- from what is known to what is published
+
+    def _publish(self) -> None:
+        traffic = self._traffic
+        if traffic is None:
+            return
+        places = self._resolver.places
+        before = self.discovery.snapshot
+        if before is None and places.waiting & _used(traffic):
+            return  # The names of endpoints are being looked up: it calls again.
+        self._say_missing(traffic, places)
+        messages, withheld = build_messages(traffic, places, self._config.protocol, before)
+        problems = problems_of(messages, withheld)
+        self._say_inconsistent(problems)
+        if problems:
+            return
+        snapshot = freeze(messages, withheld, traffic.version)
+        if snapshot != before:
+            self.discovery.publish(snapshot)
+
+    def _say_missing(self, traffic: Traffic, places: Places) -> None:
+        used = _used(traffic)
+        missing = {region: problem for region, problem in places.problems.items() if region in used}
+        for region, problem in missing.items():
+            if self._missing.get(region) == problem:
+                continue
+            if region in places.addresses:
+                self._tell("endpoint-stale", f"Region {region}: {problem}.", True)
+            else:
+                self._tell("endpoint-missing", f"Region {region} gets no traffic by xDS: {problem}.", True)
+        for region in sorted(self._missing.keys() - missing.keys()):
+            if region in places.addresses and region in used:
+                self._tell("endpoint-found", f"Region {region} has its endpoint again.", False)
+        self._missing = missing
+
+    def _say_inconsistent(self, problems: Sequence[str]) -> None:
+        said = f"not published, the last one stays: {'; '.join(problems)}" if problems else ""
+        if said and said != self._inconsistent:
+            self._tell("dataplane-inconsistent", f"xDS: {said}.", True)
+        self._inconsistent = said
+
+    def _rejected(self, node: str, rejection: Rejection) -> None:
+        if rejection in self._told:
+            return
+        while len(self._told) >= REJECTIONS_KEPT_MAX:
+            del self._told[next(iter(self._told))]
+        self._told[rejection] = None
+        self._tell(
+            "dataplane-rejected",
+            f"{node or 'A client without a name'} rejects {_noun(rejection.type_url)} {rejection.version}, and keeps "
+            f"what it had: {rejection.reason}",
+            True,
+        )
+
+
+def _used(traffic: Traffic) -> frozenset[str]:
+    """Regions that something would be sent to."""
+    return frozenset(
+        [region for row in (traffic.read, traffic.write) for region, share in row if share > 0] + list(traffic.fallback)
+    )
+
+
+def _noun(type_url: str) -> str:
+    return type_url.rpartition(".")[2]
