@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 from primacy_wire.server import ListenError, ServerTls, check_exposure, split_address
 from primacy_wire.settings import ConfigError, load
 
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 ENV_PREFIX = "PRIMACY_COORDINATOR"
 
 
@@ -36,6 +38,17 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     """Where browsers and Prometheus connect. Empty: nowhere."""
 
     address: str = "127.0.0.1:7480"
+    hosts: tuple[str, ...] = ()
+    """Names by which browsers find it, such as that of a proxy in front; `localhost` and addresses in figures always
+    do."""
+
+
+class DashboardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What the HTTP port is good for, beyond looking."""
+
+    actions: bool | None = None
+    """Whether drains, failovers and the like may be asked for over HTTP, which knows no users. Not set: from this
+    machine alone."""
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -67,6 +80,7 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Serve without TLS also beyond this machine."""
     grpc: GrpcConfig = GrpcConfig()
     http: HttpConfig = HttpConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     log: LogConfig = LogConfig()
     tls: TlsConfig | None = None
     history: HistoryConfig = HistoryConfig()
@@ -89,6 +103,11 @@ def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str
             ("http.address", config.http.address, False),
         )
         if (problem := _address_problem(name, address, secured, config.insecure))
+    ]
+    problems += [
+        f"http.hosts: {host!r} is not a host's name: write it without scheme, port and path, e.g. primacy.example.com"
+        for host in config.http.hosts
+        if not _HOST.fullmatch(host)
     ]
     if problems:
         raise ConfigError(problems)

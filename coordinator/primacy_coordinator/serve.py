@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -12,15 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import grpc.aio
-from primacy.v1 import agent_service_pb2_grpc as agent_grpc
-from primacy.v1 import election_service_pb2_grpc as election_grpc
-from primacy.v1 import group_service_pb2_grpc as group_grpc
-from primacy.v1 import policy_service_pb2_grpc as policy_grpc
-from primacy.v1 import region_service_pb2_grpc as region_grpc
-from primacy.v1 import replication_service_pb2_grpc as replication_grpc
-from primacy.v1 import routing_service_pb2_grpc as routing_grpc
-from primacy.v1 import status_service_pb2_grpc as status_grpc
 from primacy_wire import json_log
 from primacy_wire.collector import calm_collector
 from primacy_wire.daemon import FolderError, StateFolder
@@ -31,30 +21,20 @@ from primacy_wire.settings import ConfigError
 
 from primacy_coordinator.config import CoordinatorConfig, LogFormat, load_config
 from primacy_coordinator.core.model import Policy
-from primacy_coordinator.rpc.agents import AgentService
-from primacy_coordinator.rpc.calls import Calls
-from primacy_coordinator.rpc.elections import ElectionService
 from primacy_coordinator.rpc.fields import Fields
-from primacy_coordinator.rpc.groups import GroupService
-from primacy_coordinator.rpc.policies import PolicyService, parse_policy
-from primacy_coordinator.rpc.regions import RegionService
-from primacy_coordinator.rpc.replication import ReplicationService
-from primacy_coordinator.rpc.routes import RoutingService
-from primacy_coordinator.rpc.status import StatusService
+from primacy_coordinator.rpc.policies import parse_policy
+from primacy_coordinator.services import SERVICES, Services
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.failures import ShellError
 from primacy_coordinator.store.api import StoreError
 from primacy_coordinator.store.history import SqliteHistory
 from primacy_coordinator.store.sqlite import SqliteStore
-from primacy_coordinator.web.app import make_app
+from primacy_coordinator.web.app import Web
+from primacy_coordinator.web.guard import Guard
 from primacy_coordinator.web.server import WebServer, bind_http
 
 logger = logging.getLogger(__name__)
 
-SERVICES = tuple(
-    f"primacy.v1.{name}Service"
-    for name in ("Agent", "Election", "Group", "Policy", "Region", "Replication", "Routing", "Status")
-)
 STORE_FILE = "store.db"
 JOURNAL_FILE = "journal.db"
 STOP_SECONDS_MAX = 0.5
@@ -125,20 +105,23 @@ async def _serve(settings: Settings) -> None:
         port = listen(server, config.grpc.address, config.server_tls(), config.insecure)
         grpc_address = _with_port(config.grpc.address, port)
         build = version("primacy")
-        _add_services(server, coordinator, build)
+        services = Services.of(coordinator, build)
+        services.add_to(server)
         health = await add_health_and_reflection(server, SERVICES)
-        web: WebServer | None = None
+        web: Web | None = None
+        web_server: WebServer | None = None
         http_address = ""
         if config.http.address:
             bound = bind_http(config.http.address)
             stack.callback(bound.close)
             http_address = _with_port(config.http.address, bound.getsockname()[1])
-            web = WebServer(make_app(coordinator, build, grpc_address), bound)
+            web = Web(services.backend(coordinator, build, grpc_address), _guard(config, http_address))
+            web_server = WebServer(web.app, bound)
         await coordinator.start(settings.policy)
         calm_collector()
         await server.start()
         await health.set_serving(True)
-        serving = asyncio.create_task(web.serve()) if web is not None else None
+        serving = asyncio.create_task(web_server.serve()) if web_server is not None else None
         if serving is not None:
             serving.add_done_callback(_say_why)
         reloader = _Reloader(settings, coordinator)
@@ -149,24 +132,18 @@ async def _serve(settings: Settings) -> None:
         )
         await stop.wait()
         logger.info("the coordinator stops")
+        if web is not None:
+            web.streams.close("the coordinator stops")
         await health.stop()
         await coordinator.close()
-        if web is not None and serving is not None:
-            web.stop()
+        if web_server is not None and serving is not None:
+            web_server.stop()
             await asyncio.wait([serving])
         await server.stop(STOP_SECONDS_MAX)
 
 
-def _add_services(server: grpc.aio.Server, coordinator: Coordinator, build: str) -> None:
-    calls = Calls(coordinator)
-    agent_grpc.add_AgentServiceServicer_to_server(AgentService(calls), server)
-    election_grpc.add_ElectionServiceServicer_to_server(ElectionService(calls), server)
-    group_grpc.add_GroupServiceServicer_to_server(GroupService(calls), server)
-    policy_grpc.add_PolicyServiceServicer_to_server(PolicyService(calls), server)
-    region_grpc.add_RegionServiceServicer_to_server(RegionService(calls), server)
-    replication_grpc.add_ReplicationServiceServicer_to_server(ReplicationService(calls), server)
-    routing_grpc.add_RoutingServiceServicer_to_server(RoutingService(calls, random.Random()), server)
-    status_grpc.add_StatusServiceServicer_to_server(StatusService(calls, build), server)
+def _guard(config: CoordinatorConfig, http_address: str) -> Guard:
+    return Guard(http_address, config.http.hosts, config.dashboard.actions)
 
 
 def _say_why(serving: asyncio.Task[None]) -> None:
@@ -204,7 +181,7 @@ class _Reloader:
         json_log.setup(log.level.value, log.format is LogFormat.JSON)
         fixed = [
             name
-            for name in ("data_dir", "insecure", "grpc", "http", "tls", "history")
+            for name in ("data_dir", "insecure", "grpc", "http", "dashboard", "tls", "history")
             if getattr(new.config, name) != getattr(old.config, name)
         ]
         if fixed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 from primacy.v1 import event_pb2, group_service_pb2, policy_pb2, routing_pb2
 from primacy.v1 import status_service_pb2 as pb
@@ -43,12 +44,18 @@ class StatusService(MonitoringMethods):
         self._version = version
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
-        view, now = await self._calls.read(request.group, _view)
+        response = await self.status(request.group)
         try:
             events = await self._calls.events(EventFilter(group_name(request.group)), STATUS_EVENTS_COUNT)
         except Unavailable:
             # The journal is in trouble, which `/healthz` says; the rest of the screen is needed the more.
             events = ()
+        response.events.extend(_render_event(event) for event in events)
+        return response
+
+    async def status(self, group: str) -> pb.GetStatusResponse:
+        """What GetStatus says, without events."""
+        view, now = await self._calls.read(group, _view)
         response = pb.GetStatusResponse(
             group=view.group,
             active_region=view.lease.active_region,
@@ -66,7 +73,6 @@ class StatusService(MonitoringMethods):
             policy=render_policy(PolicyRecord(view.policy, view.policy_version)),
             coordinator=self._coordinator(view),
             sights=[_render_sight(sight) for sight in view.sights],
-            events=[_render_event(event) for event in events],
             overrides=[render_override(override) for override in view.overrides],
         )
         if view.failover is not None:
@@ -120,16 +126,26 @@ class StatusService(MonitoringMethods):
         if request.after_sequence < 0:
             fields.add("afterSequence", "OUT_OF_RANGE", "must be 0 or more")
         fields.check()
-        group = group_name(request.group)
-        if request.HasField("after_sequence"):
-            last = request.after_sequence
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        async with aclosing(self.events(request.group, after)) as batches:
+            async for batch in batches:
+                yield pb.WatchEventsResponse(events=batch)
+
+    async def events(self, group: str, after: int | None) -> AsyncGenerator[Sequence[event_pb2.Event], None]:
+        """Events after that number, oldest first, then new ones as they come; None: the latest ones first.
+
+        The first piece may be empty.
+        """
+        group = group_name(group)
+        if after is not None:
+            last = after
             events = await self._calls.events(
                 EventFilter(group, after=last), WATCH_EVENTS_COUNT_MAX, newest_first=False
             )
         else:
             last = 0
             events = (await self._calls.events(EventFilter(group), FIRST_EVENTS_COUNT))[::-1]
-        yield pb.WatchEventsResponse(events=[_render_event(event) for event in events])
+        yield [_render_event(event) for event in events]
         while True:
             last = max(last, *(event.sequence for event in events)) if events else last
             await self._calls.journal_beyond(group, last)
@@ -137,7 +153,7 @@ class StatusService(MonitoringMethods):
                 EventFilter(group, after=last), WATCH_EVENTS_COUNT_MAX, newest_first=False
             )
             if events:
-                yield pb.WatchEventsResponse(events=[_render_event(event) for event in events])
+                yield [_render_event(event) for event in events]
             else:
                 # The journal cannot be written now; it is tried again about as often.
                 await asyncio.sleep(JOURNAL_RETRY_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -10,9 +11,42 @@ from collections.abc import Iterator
 import uvicorn
 from primacy_wire.server import ListenError, PortInUse, split_address
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 STOP_SECONDS_MAX = 2
 """How long open requests may take once the coordinator stops; without a bound one open stream would hang the stop."""
+
+
+CONNECTIONS_MAX = 600
+"""Open at once. More are ended at once, for they would take the descriptors that agents need."""
+FIRST_REQUEST_SECONDS_MAX = 10
+"""How long a new connection may say nothing, or not all of its first request's head."""
+ABORT = "abort"
+"""In the `state` of a request: ends its connection at once, though what was written is not taken."""
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, with bounds for who only takes up room."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_MAX:
+            transport.abort()
+            return
+        self.app_state = {**self.app_state, ABORT: transport.abort}
+        self._patience = self.loop.call_later(FIRST_REQUEST_SECONDS_MAX, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _give_up(self) -> None:
+        cycle: object = self.cycle  # uvicorn says that it is always there
+        if cycle is None:
+            self.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -28,6 +62,7 @@ class WebServer:
     def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
         config = uvicorn.Config(
             app,
+            http=_Protocol,
             ws="none",
             lifespan="off",
             loop="none",
