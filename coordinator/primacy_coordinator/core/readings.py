@@ -86,6 +86,7 @@ def _region(state: State, now: Now, region: Region) -> RegionView:
         overrides=overrides.views(state, now.mono_ns, region.record.name),
         lag=progress.data_lag(state, region, now.mono_ns),
         penalty=damping.penalty(region.damping, state.wall(now.mono_ns), state.policy),
+        damped=damping.is_damped(region.damping, state.wall(now.mono_ns), state.policy),
     )
 
 

@@ -102,6 +102,8 @@ class RegionView:
     """Of its least lagging agent that is heard."""
     penalty: float = 0.0
     """Its decayed count of falls."""
+    damped: bool = False
+    """It fell so often that it is the last to be elected."""
 
 
 @dataclass(frozen=True, slots=True)

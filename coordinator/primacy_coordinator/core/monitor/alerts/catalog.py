@@ -30,20 +30,19 @@ _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
 
 BUILT_IN = (
     BuiltIn(
-        "no-active-region",
+        "coordinator-alone",
         _CRITICAL,
-        30 * SECOND_NS,
-        "No region holds the lease: nobody may write.",
-        "`primacy explain` says which rule refuses each region. Lift what you can, or move it yourself: "
-        "`primacy failover --to REGION --mode forced`.",
+        15 * SECOND_NS,
+        "The coordinator hears no agent at all: its own link is cut, or everything is down.",
+        "Look from the coordinator's host: can it reach any region? Agents go on with what they know; the active lease "
+        "runs out meanwhile.",
     ),
     BuiltIn(
-        "awaiting-approval",
+        "store-trouble",
         _CRITICAL,
-        0,
-        "A failover may lose more than `maxLoss` and waits for a person.",
-        "`primacy history ID` says what may be lost. Then `primacy failover approve ID`, or `primacy failover cancel "
-        "ID` to wait for the old region.",
+        10 * SECOND_NS,
+        "The coordinator's store refuses writes: no move of the lease can begin.",
+        "Make room on the disk, or mend it. Renewals go on meanwhile.",
     ),
     BuiltIn(
         "store-doubt",
@@ -54,12 +53,20 @@ BUILT_IN = (
         "gone for good.",
     ),
     BuiltIn(
-        "coordinator-alone",
+        "awaiting-approval",
         _CRITICAL,
-        15 * SECOND_NS,
-        "The coordinator hears no agent at all: its own link is cut, or everything is down.",
-        "Look from the coordinator's host: can it reach any region? Agents go on with what they know; the active lease "
-        "runs out meanwhile.",
+        0,
+        "A failover may lose more than `maxLoss` and waits for a person.",
+        "`primacy history ID` says what may be lost. Then `primacy failover approve ID`, or `primacy failover cancel "
+        "ID` to wait for the old region.",
+    ),
+    BuiltIn(
+        "no-active-region",
+        _CRITICAL,
+        30 * SECOND_NS,
+        "No region holds the lease: nobody may write.",
+        "`primacy explain` says which rule refuses each region. Lift what you can, or move it yourself: "
+        "`primacy failover --to REGION --mode forced`.",
     ),
     BuiltIn(
         "region-down",
@@ -83,13 +90,6 @@ BUILT_IN = (
         "The active region has stopped writing to the log, without being down.",
         "`primacy replication` shows since when. Look at the agent's disk and log in the active region; if it stays "
         "stuck, `primacy failover`.",
-    ),
-    BuiltIn(
-        "store-trouble",
-        _CRITICAL,
-        10 * SECOND_NS,
-        "The coordinator's store refuses writes: no move of the lease can begin.",
-        "Make room on the disk, or mend it. Renewals go on meanwhile.",
     ),
     BuiltIn(
         "budget-burning-fast",
@@ -151,7 +151,7 @@ BUILT_IN = (
     BuiltIn(
         "self-doubt",
         _WARNING,
-        0,
+        5 * SECOND_NS,
         "The coordinator lost most agents at once and suspects itself; verdicts and elections wait.",
         "It ends by itself, within `doubtMax`. If it comes again, look at the coordinator's host and link.",
     ),
@@ -247,9 +247,10 @@ BUILT_IN = (
         "`primacy alerts` shows why; mend it in the policy.",
     ),
 )
-"""The worst first, and a cause before what it explains."""
+"""A cause stands before what it explains (`grouping`)."""
 
 BY_NAME = {rule.name: rule for rule in BUILT_IN}
+RANK = {rule.name: rank for rank, rule in enumerate(BUILT_IN)}
 
 
 @dataclass(frozen=True, slots=True)
