@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from primacy_wire.durations import Duration
+from primacy_wire.http_client import check_url
+from primacy_wire.names import NAME_RULE, is_name
 from primacy_wire.server import ListenError, ServerTls, check_exposure, split_address
 from primacy_wire.settings import ConfigError, load
+
+from primacy_coordinator.sinks.webhook import SecretFault, read_secret
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 ENV_PREFIX = "PRIMACY_COORDINATOR"
@@ -70,6 +76,40 @@ class HistoryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     """Journal entries of each group that are kept."""
 
 
+class MinSeverity(Enum):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class WebhookConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A program that is told of alerts, each once."""
+
+    url: str
+    name: str = ""
+    """For people. Empty: `webhook`, with a number where there are several."""
+    secret_file: str = ""
+    """A file with the secret that messages are signed with, 16 bytes or more. Empty: they are not signed."""
+    min_severity: MinSeverity = MinSeverity.WARNING
+    cool_down: Duration = Duration.of("5m")
+    """An alert that fires again and again is told of at most once in so long."""
+    timeout: Duration = Duration.of("5s")
+
+
+class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Who is told of alerts."""
+
+    alertmanager: tuple[str, ...] = ()
+    """URLs of Alertmanager's instances, without `/api/v2`. Each is told of everything."""
+    webhooks: tuple[WebhookConfig, ...] = ()
+    external_url: str = ""
+    """Where people reach this coordinator's page, for links."""
+    log: bool = True
+    """A line in the coordinator's log for each alert."""
+    ca_file: str = ""
+    """Who signs the certificates of https addresses, PEM. Empty: the system's authorities."""
+
+
 class CoordinatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Everything that a coordinator can be told before it starts."""
 
@@ -84,6 +124,7 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     log: LogConfig = LogConfig()
     tls: TlsConfig | None = None
     history: HistoryConfig = HistoryConfig()
+    alerts: AlertsConfig = AlertsConfig()
     max_concurrent_failovers: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 3
     """Groups that may fail over at once when their peers do not confirm that the region is gone; 0: any number."""
 
@@ -109,9 +150,52 @@ def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str
         for host in config.http.hosts
         if not _HOST.fullmatch(host)
     ]
+    problems += _alert_problems(config.alerts)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _alert_problems(alerts: AlertsConfig) -> list[str]:
+    """What is wrong with the ways out, files included: they are needed at night."""
+    found: list[tuple[str, str]] = []
+    for index, url in enumerate(alerts.alertmanager):
+        found.append((f"alertmanager[{index}]", check_url(url)))
+    names: set[str] = set()
+    for index, webhook in enumerate(alerts.webhooks):
+        path = f"webhooks[{index}]"
+        found.append((f"{path}.url", check_url(webhook.url)))
+        if webhook.name:
+            fault = "" if is_name(webhook.name) else NAME_RULE
+            found.append((f"{path}.name", fault or ("is given twice" if webhook.name in names else "")))
+            names.add(webhook.name)
+        if webhook.secret_file:
+            found.append((f"{path}.secretFile", _secret_fault(webhook.secret_file)))
+        if not Duration.of("100ms") <= webhook.timeout <= Duration.of("60s"):
+            found.append((f"{path}.timeout", "must be from 100ms to 60s"))
+        if webhook.cool_down > Duration.of("24h"):
+            found.append((f"{path}.coolDown", "must be at most 24h"))
+    if alerts.external_url:
+        found.append(("externalUrl", check_url(alerts.external_url)))
+    if alerts.ca_file:
+        found.append(("caFile", _authority_fault(alerts.ca_file)))
+    return [f"alerts.{path}: {fault}" for path, fault in found if fault]
+
+
+def _secret_fault(path: str) -> str:
+    try:
+        read_secret(path)
+    except SecretFault as error:
+        return str(error)
+    return ""
+
+
+def _authority_fault(path: str) -> str:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one.
+        return f"{path}: {error.strerror or error}"
+    return ""
 
 
 def _address_problem(name: str, address: str, secured: bool, insecure: bool) -> str:

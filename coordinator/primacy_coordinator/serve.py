@@ -181,7 +181,7 @@ class _Reloader:
         json_log.setup(log.level.value, log.format is LogFormat.JSON)
         fixed = [
             name
-            for name in ("data_dir", "insecure", "grpc", "http", "dashboard", "tls", "history")
+            for name in ("data_dir", "insecure", "grpc", "http", "dashboard", "tls", "history", "alerts")
             if getattr(new.config, name) != getattr(old.config, name)
         ]
         if fixed:
