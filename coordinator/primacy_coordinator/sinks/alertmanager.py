@@ -59,6 +59,7 @@ class Alertmanager:
         self._resend_s = resend_s
         self._backoff = Backoff(draw or random.Random(), SECOND_NS, 30 * SECOND_NS)
         self._groups: dict[str, tuple[Alert, ...]] = {}
+        self._explained: dict[str, dict[str, list[str]]] = {}
         self._said: frozenset[tuple[str, Word]] = frozenset()
         """What it was told last, as far as it matters."""
         self._wake = asyncio.Event()
@@ -73,11 +74,13 @@ class Alertmanager:
 
     def put(self, group: str, alerts: tuple[Alert, ...]) -> None:
         self._groups[group] = tuple(alert for alert in alerts if alert.announced)
+        self._explained[group] = explained_by(alerts)
         if self._state() != self._said and not self.figures.trouble:
             self._wake.set()
 
     def forget(self, group: str) -> None:
         self._groups.pop(group, None)
+        self._explained.pop(group, None)
 
     def told(self, group: str) -> Mapping[str, Word]:  # noqa: ARG002 - it is told everything again anyway
         return {}
@@ -146,7 +149,7 @@ class Alertmanager:
         wall_ns = read_now().wall_ns
         found: list[dict[str, Any]] = []
         for group, alerts in sorted(self._groups.items()):
-            explained = explained_by(alerts)
+            explained = self._explained[group]
             found += [
                 alertmanager_alert(group, alert, explained.get(alert.id, ()), self._external_url, wall_ns)
                 for alert in alerts
