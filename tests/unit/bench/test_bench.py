@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from primacy_wire.instant import SECOND_NS
 
-from bench import core_events, nasty, weights
+from bench import core_events, nasty, pick, weights
 from bench.reports import measure_cost
 from bench.rows import Row, percentile, table, write
 from bench.servers import Start, bare, coordinator
@@ -48,6 +48,11 @@ def test_shaping_quiets_weights_and_costs_little() -> None:
     for row in rows[:2]:
         assert row.reference_value is not None and row.reference_value > 10 and row.holds
     assert all(row.value > 0 for row in rows[2:])
+
+
+def test_picks_are_measured() -> None:
+    rows = pick.run(regions=(3,), count=100)
+    assert len(rows) == 4 and all(row.value > 0 for row in rows)
 
 
 def test_the_core_handles_events() -> None:
