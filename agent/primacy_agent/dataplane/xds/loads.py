@@ -1,7 +1,7 @@
 """What Envoy and gRPC clients say they sent where: the load reporting service.
 
 It is a signal, not accounting: a client counts from its first answer on, and what it sent while the agent was away is
-lost.
+lost. Envoy counts every try of a request, and as an error what failed though another try saved it.
 """
 
 from __future__ import annotations
