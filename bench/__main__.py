@@ -15,6 +15,7 @@ from bench import (
     interference,
     memory,
     nasty,
+    optimal,
     pick,
     push,
     reports,
@@ -28,6 +29,7 @@ from bench.rows import Row, table, write
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "core": core_events.run,
     "weights": weights.run,
+    "optimal": optimal.run,
     "nasty": nasty.run,
     "pick": pick.run,
     "traffic": traffic.run,

@@ -35,20 +35,24 @@ BY_PLACE = frozenset({RoutingStrategy.LATENCY, RoutingStrategy.GEOGRAPHIC, Routi
 
 def explain(given: WeightsInput, in_force: Matrix) -> ClientCauses:
     """For each client region and region the causes of its share; those that change nothing are left out."""
-    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    before: dict[tuple[str, str], float] = {}
+    found: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    before: dict[str, dict[str, float]] = {}
+    last: Matrix | None = None
     for cause, matrix in (*_stages(given), ("slew", in_force)):
+        if matrix is last:
+            continue
+        last = matrix
         for client, row in matrix:
+            shares, causes = before.setdefault(client, {}), found.setdefault(client, {})
             for region, share in row:
-                part = share - before.get((client, region), 0.0)
-                before[client, region] = share
-                parts = found.setdefault((client, region), [])
+                part = share - shares.get(region, 0.0)
+                shares[region] = share
+                parts = causes.setdefault(region, [])
                 if abs(part) > NEGLIGIBLE:
                     parts.append((cause, part))
-    clients = sorted({client for client, _ in found})
     return tuple(
-        (client, tuple((region, tuple(parts)) for (of, region), parts in sorted(found.items()) if of == client))
-        for client in clients
+        (client, tuple((region, tuple(parts)) for region, parts in sorted(regions.items())))
+        for client, regions in sorted(found.items())
     )
 
 
