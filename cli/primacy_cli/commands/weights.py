@@ -112,10 +112,15 @@ def _sum(causes: ShareCauses) -> str:
     text = ""
     for cause in causes.causes:
         if not text:
-            text = f"{cause.name} {_points(cause.share)}"
+            text = f"{_cause(cause.name)} {_points(cause.share)}"
         else:
-            text += f" {'−' if cause.share < 0 else '+'} {cause.name} {_points(abs(cause.share))}"
+            text += f" {'−' if cause.share < 0 else '+'} {_cause(cause.name)} {_points(abs(cause.share))}"
     return text
+
+
+def _cause(name: str) -> str:
+    """`slow_start` as people say it."""
+    return name.replace("_", " ")
 
 
 def _points(value: float) -> str:

@@ -28,6 +28,8 @@ from primacy_coordinator.core.routing import Matrix, RegionInput, WeightsInput, 
 
 Causes = tuple[tuple[str, float], ...]
 ClientCauses = tuple[tuple[str, tuple[tuple[str, Causes], ...]], ...]
+CAUSES = ("policy", "latency", "capacity", "status", "health", "panic", "slow_start", "drain", "pin", "slew")
+"""In the order in which they are taken into account."""
 NEGLIGIBLE = 1e-9
 BY_PLACE = frozenset({RoutingStrategy.LATENCY, RoutingStrategy.GEOGRAPHIC, RoutingStrategy.OPTIMAL})
 """Strategies that begin with all regions alike, and then look at how near each is: by round trip or by distance."""
@@ -79,7 +81,7 @@ def _stages(given: WeightsInput) -> Iterator[tuple[str, Matrix]]:
     else:
         yield "policy", rows(plain)
     taken: tuple[str, ...] = ()
-    for cause in ("status", "health", "panic", "slow_start", "drain", "pin"):
+    for cause in CAUSES[CAUSES.index("status") : CAUSES.index("slew")]:
         taken = (*taken, cause)
         yield cause, rows(_known(given, taken))
 
