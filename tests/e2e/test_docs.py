@@ -36,6 +36,7 @@ PAGES = (
     "docs/first-hour.md",
     "docs/failover.md",
     "docs/drain.md",
+    "docs/weights.md",
     "docs/hooks.md",
     "docs/probes.md",
     "docs/configs.md",
