@@ -288,10 +288,12 @@ def _optimal(
 
 
 def _site(given: WeightsInput, region: RegionInput, capacity: float, panic: bool) -> Site:
-    health = 1.0 if panic else _health(region, given.overprovisioning)
     fade = _unit(region.drain) * (1.0 if panic else _unit(region.ramp))
+    if isfinite(capacity):
+        # What is left of it, and no more: the room that overprovisioning stands for is in the plan.
+        return Site(capacity, 1.0 if panic else _health(region, 1.0), fade)
     # Where there is no capacity to be scaled, a region that is not well gets that part of its reads.
-    return Site(capacity, health, fade) if isfinite(capacity) else Site(capacity, 1.0, health * fade)
+    return Site(capacity, 1.0, fade * (1.0 if panic else _health(region, given.overprovisioning)))
 
 
 def _moves(region: str, near: Mapping[str, str], takers: Mapping[str, set[str]]) -> str:

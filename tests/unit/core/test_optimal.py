@@ -98,12 +98,12 @@ def test_the_reads_of_a_region_that_does_not_serve_go_where_there_is_room(status
     assert reads(regions)["a"] == {"a": 0, "b": 0.5, "c": 0.5}
 
 
-def test_health_scales_capacity_with_overprovisioning() -> None:
+def test_health_scales_capacity_and_a_region_with_half_of_its_instances_is_filled_to_less_than_those_can() -> None:
     regions = changed(
         abc((100, 60), (100, 0), (100, 0)), "a", status=RegionStatus.DEGRADED, healthy_share=0.5
     )  # fmt: skip
-    assert reads(regions)["a"]["a"] == pytest.approx(0.7 * FILL * 100 / 60, abs=0.001)
-    assert reads(regions, overprovisioning=2.0)["a"]["a"] == 1
+    assert reads(regions)["a"]["a"] == pytest.approx(0.5 * FILL * 100 / 60, abs=0.001)
+    assert reads(regions, overprovisioning=2.0) == reads(regions), "the headroom is that room"
     assert reads(changed(regions, "a", status=RegionStatus.SUSPECT))["a"]["a"] == 1, "not asked while it is SUSPECT"
     # With too few that look healthy, figures of health are not believed.
     panic = changed(changed(regions, "b", status=RegionStatus.DOWN), "c", status=RegionStatus.DOWN)
