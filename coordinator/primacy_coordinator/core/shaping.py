@@ -91,7 +91,7 @@ def _partway(row: Shares, goal: Shares, part: float) -> Shares:
 
 
 def relieves(given: WeightsInput, rows: Matrix, wanted: Matrix) -> bool:
-    """Whether some region is over its capacity by the rows in force, as far as demand is known, and the wish helps it."""
+    """Whether some region is over its capacity by the rows in force, as far as demand is known, and the wish helps."""
     demand = {region.name: region.demand for region in given.regions if region.demand >= 0}
     now, then = _loads(demand, rows), _loads(demand, wanted)
     for region in given.regions:
