@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def envoy_bootstrap(
     else:
         session.output = "yaml"
         click.echo(f"# Envoy for clients in {response.region}: follows the weights of the agent whose xDS is at {xds}.")
-    session.print_content(content)
+    # Read back, so that what stands in several places is written in each, and not as a YAML alias.
+    session.print_content(json.loads(json.dumps(content)))
 
 
 @command.command("grpc-bootstrap")
@@ -248,6 +250,8 @@ def _subscription(one: pb.XdsSubscription, wide: bool) -> tuple[str, ...]:
         notes.append(f"asks for what there is not: {', '.join(one.unknown)}")
     if one.nacks and not one.rejection:
         notes.append(f"{one.nacks} rejected before")
+    if not one.sent_version and not one.unknown:
+        notes.append("nothing had to be sent")
     if one.sent_version != one.acked_version and not one.rejection:
         notes.append("has not answered yet")
     return f"{kind}{names}", one.sent_version or "-", one.acked_version or "-", "; ".join(notes)

@@ -49,6 +49,7 @@ def test_envoy_gets_yaml_or_json_of_the_same() -> None:
     words = ("envoy-bootstrap", "--listen", "127.0.0.1:7800", "--admin", "127.0.0.1:9901", "--node", "me")
     printed = asked(status(xds="127.0.0.1:7440"), *words)
     assert printed.exit_code == 0 and printed.stdout.startswith("# Envoy for clients in us-east")
+    assert "&id" not in printed.stdout
     content = yaml.safe_load(printed.stdout)
     assert content["node"] == {"id": "me", "cluster": "default", "locality": {"region": "us-east"}}
     assert content["admin"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 9901}
