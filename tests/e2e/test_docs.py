@@ -39,6 +39,7 @@ PAGES = (
     "docs/failover.md",
     "docs/drain.md",
     "docs/weights.md",
+    "docs/routing.md",
     "docs/hooks.md",
     "docs/probes.md",
     "docs/dataplane.md",

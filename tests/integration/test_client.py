@@ -23,6 +23,7 @@ from tests.integration.clusters import AgentProcess, Cluster, until
 from tests.integration.coordinators import free_port
 
 pytestmark = pytest.mark.integration
+EXAMPLE = Path(__file__).parents[2] / "examples" / "python-client"
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,28 @@ def test_agent_and_coordinator_restart_and_the_last_weights_stay(cluster: Cluste
         until(primacy.is_active, "active again", 30)
         us.local.PutConfig(pb.PutConfigRequest(key="app/kept.json", content=b'{"a": 2}'), timeout=5)
         until(lambda: primacy.config("app/kept.json") == {"a": 2}, "documents are followed again")
+
+
+def test_the_example_works_in_the_active_region_at_the_rate_of_its_document(
+    cluster: Cluster, us: AgentProcess, tmp_path: Path
+) -> None:
+    us.local.PutConfig(pb.PutConfigRequest(key="worker/limits.yaml", content=b"rate: 50"), timeout=5)
+    files = {agent.region: tmp_path / f"{agent.region}.log" for agent in cluster.agents}
+    workers = []
+    try:
+        for agent in cluster.agents:
+            environment = {**os.environ, "PRIMACY_AGENT": agent.grpc}
+            command = [sys.executable, str(EXAMPLE / "worker.py"), str(files[agent.region])]
+            workers.append(subprocess.Popen(command, env=environment))
+        until(lambda: files["us-east"].read_text().count(" 50\n") > 5, "pieces of work")
+        assert {line.split()[0] for line in files["us-east"].read_text().splitlines()} == {str(cluster.active()[1])}
+        us.local.PutConfig(pb.PutConfigRequest(key="worker/limits.yaml", content=b"rate: 100"), timeout=5)
+        until(lambda: files["us-east"].read_text().endswith(" 100\n"), "the new rate")
+        assert files["eu-west"].read_text() == files["ap-south"].read_text() == "", "standbys do nothing"
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+    assert [worker.wait(10) for worker in workers] == [0, 0, 0]
 
 
 def test_an_agent_that_is_not_there_costs_no_start(tmp_path: Path) -> None:
