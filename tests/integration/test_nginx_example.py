@@ -118,10 +118,14 @@ def test_nginx_follows_the_weights_and_loses_nothing(group: Group) -> None:
     version = group.output("file").version
     until(lambda: group.output("hook").version >= version and not group.output("hook").trouble, "reloaded", 60)
     until(lambda: set(send(nginx.address, 100)) == {"us-east", "eu-west", "ap-south"}, "the new workers serve", SECONDS)
-    found = shares(send(nginx.address, 1000))
-    assert {region: pytest.approx(share, abs=1.5) for region, share in found.items()} == {
-        "us-east": 70, "eu-west": 20, "ap-south": 10,
-    }  # fmt: skip
+
+    def split() -> bool:
+        """Old workers may serve yet, and a service on a busy machine be passed over for a while."""
+        found = shares(send(nginx.address, 1000))
+        wanted = {"us-east": 70, "eu-west": 20, "ap-south": 10}
+        return {region: pytest.approx(share, abs=1.5) for region, share in found.items()} == wanted
+
+    until(split, "the split is what the weights say", 60)
     assert set(send(nginx.address, 20, WRITE)) == {group.cluster.active()[0]}
     with Load(nginx.address) as load:
         group.pin(us_east=0.0, eu_west=0.5, ap_south=0.5)
@@ -137,7 +141,8 @@ def test_nginx_follows_the_weights_and_loses_nothing(group: Group) -> None:
         until(moved, "nothing goes to us-east", SECONDS)
     # A worker that ends closes the connections that are idle; a client that meets that sends again.
     assert load.all.total() - failures(load.all) > 0
-    assert all("RemoteDisconnected" in what for what in load.all if what.startswith("failed")), load.all
+    closed = ("RemoteDisconnected", "ConnectionResetError")
+    assert all(any(how in what for how in closed) for what in load.all if what.startswith("failed")), load.all
 
 
 def test_a_hook_that_hangs_and_a_folder_that_is_not_there_stop_nothing_else(group: Group) -> None:
