@@ -23,6 +23,7 @@ from bench import (
     traffic,
     transfer,
     weights,
+    xds,
 )
 from bench.rows import Row, table, write
 
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "push": push.run,
     "appends": appends.run,
     "memory": memory.run,
+    "xds": xds.run,
     "failover": failover.run,
     "store": store.run,
     "transfer": transfer.run,

@@ -62,6 +62,9 @@ class Cluster:
     def agent_address(self, region: str) -> str:
         return str(self._regions[region]["agents"][0]["grpc"])
 
+    def xds_address(self, region: str) -> str:
+        return str(self._regions[region]["agents"][0]["xds"])
+
     def model(self, region: str) -> Path:
         """The file without which the region's service says that it is not healthy."""
         command = self._regions[region]["services"][0]["command"]
@@ -74,15 +77,16 @@ class Cluster:
     def kill(self, region: str, kind: str) -> None:
         os.kill(self.pid(region, kind), signal.SIGKILL)
 
-    def start_again(self, region: str, kind: str) -> None:
-        """Run its command again, from the main thread: the kernel ties the child's life to the thread that forks."""
+    def start_again(self, region: str, kind: str, *arguments: str) -> None:
+        """Run its command again, with these arguments, too: from the main thread, for the kernel ties the child's life
+        to the thread that forks."""
         entry = self._regions[region][kind][0]
         before = self._restarted.pop(entry["pid"], None)
         if before is not None:
             before.wait(10)
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         with Path(entry["log"]).open("ab") as log:
-            child = subprocess.Popen(entry["command"], stdout=log, stderr=log, env=environment)
+            child = subprocess.Popen([*entry["command"], *arguments], stdout=log, stderr=log, env=environment)
         self._stack.callback(_end, child)
         self._restarted[child.pid] = child
         entry["pid"] = child.pid

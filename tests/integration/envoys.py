@@ -21,7 +21,10 @@ import msgspec
 import pytest
 from primacy_agent.core.traffic import Row, Traffic
 from primacy_agent.dataplane.config import UpstreamProtocol, XdsConfig
+from primacy_agent.dataplane.outputs import SubscriptionView
+from primacy_agent.dataplane.xds.kinds import LISTENER
 from primacy_agent.dataplane.xds.output import XdsOutput
+from primacy_agent.dataplane.xds.snapshot import Snapshot, combined_version
 from primacy_wire.bootstraps import envoy_bootstrap
 
 from tests.integration.coordinators import free_port
@@ -120,10 +123,19 @@ class Agent:
         await until(self.is_taken, "the weights are taken")
 
     def is_taken(self) -> bool:
-        clients = self.output.clients()
+        """Whether every client has accepted, or rejected, the newest of what it follows."""
+        clients, snapshot = self.output.clients(), self.output.discovery.snapshot
         return bool(clients) and all(
-            one.sent_version == one.acked_version or one.rejection for client in clients for one in client.subscriptions
+            one.rejection or one.acked_version == self._newest(snapshot, one)
+            for client in clients
+            for one in client.subscriptions
+            if one.type_url != LISTENER
         )
+
+    @staticmethod
+    def _newest(snapshot: Snapshot | None, view: SubscriptionView) -> str:
+        named = snapshot.of(view.type_url) if snapshot is not None else {}
+        return combined_version(one for name, one in named.items() if not view.resources or name in view.resources)
 
     def _tell(self, name: str, text: str, warning: bool) -> None:
         self.told.append((name, text))
@@ -183,10 +195,12 @@ def agent_process() -> Iterator[AgentProcess]:
 
 
 @contextmanager
-def envoy(xds: str, incremental: bool = False) -> Iterator[int]:
-    """The port where it listens, once it does."""
+def envoy(xds: str, incremental: bool = False, admin: int = 0) -> Iterator[int]:
+    """The port where it will listen."""
     port = free_port()
-    bootstrap = envoy_bootstrap(xds, GROUP, "us", f"127.0.0.1:{port}", "envoy-1", incremental=incremental)
+    bootstrap = envoy_bootstrap(
+        xds, GROUP, "us", f"127.0.0.1:{port}", "envoy-1", admin=f"127.0.0.1:{admin}", incremental=incremental
+    )
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "envoy.json").write_text(json.dumps(bootstrap))
         log = Path(folder) / "envoy.log"
@@ -264,6 +278,17 @@ async def split(port: int, count: int, write: bool = False) -> Counter[str]:
         found[text if status == 200 else f"{status} {text}"] += 1
     client.close()
     return found
+
+
+async def becomes(port: int, met: Callable[[Counter[str]], bool], count: int = 1_000, write: bool = False) -> None:
+    """Until so many requests go where they should: what Envoy has accepted reaches its workers a moment later."""
+    found: Counter[str] = Counter()
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not met(found := await split(port, count, write)):
+                pass
+    except TimeoutError:
+        raise AssertionError(f"they go to {found}") from None
 
 
 class Load:

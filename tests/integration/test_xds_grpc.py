@@ -15,8 +15,9 @@ import grpc.aio
 import pytest
 from primacy_agent.dataplane.addresses import locate
 from primacy_agent.dataplane.config import UpstreamProtocol
-from primacy_agent.dataplane.xds.kinds import ENDPOINTS, LISTENER
-from primacy_agent.dataplane.xds.snapshot import build_messages, freeze
+from primacy_agent.dataplane.xds.building import assign, build_assignments, build_frame, freeze
+from primacy_agent.dataplane.xds.endpoints import build_endpoints
+from primacy_agent.dataplane.xds.kinds import LISTENER
 from primacy_wire.bootstraps import grpc_bootstrap
 
 from tests.integration.envoys import (
@@ -176,9 +177,13 @@ async def test_what_a_client_rejects_is_shown_and_the_last_weights_stay(services
         made.output.apply(good)
         with grpc_client(made.output.address, tmp_path) as client:
             assert set(await client.ask("calls 100")) == {"ap", "eu"}
-            messages, withheld = build_messages(good, locate(good.endpoints, {}), UpstreamProtocol.HTTP1, None)
-            messages[ENDPOINTS][0].endpoints.append(messages[ENDPOINTS][0].endpoints[0])
-            made.output.discovery.publish(freeze(messages, withheld, 2))
+            places = locate(good.endpoints, {})
+            assignments, withheld = build_assignments(good, places, None)
+            bad = build_endpoints(GROUP, good.read, (), places.addresses, 1.0)
+            assert bad is not None
+            bad.endpoints.append(bad.endpoints[0])
+            frame = build_frame(GROUP, UpstreamProtocol.HTTP1, good.panic_threshold)
+            made.output.discovery.publish(freeze(frame, [assign(bad), assignments[1]], withheld, 2))
             await until(lambda: made.output.trouble)
             assert "client-1 rejects ClusterLoadAssignment" in made.output.trouble
             assert [name for name, _ in made.told] == ["dataplane-rejected"]

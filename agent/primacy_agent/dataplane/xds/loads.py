@@ -15,6 +15,7 @@ import grpc.aio
 from primacy_wire.bootstraps import WRITE_SUFFIX
 from primacy_wire.errors import Exhausted
 
+from primacy_agent.core.traffic import Traffic
 from primacy_agent.dataplane.outputs import Counted
 from primacy_agent.dataplane.xds.descriptors import message
 
@@ -37,11 +38,8 @@ class Loads:
         self._classes = {group: READ, group + WRITE_SUFFIX: WRITE}
         self._counted = counted
         self._readers: set[asyncio.Task[None]] = set()
-        self._regions: frozenset[str] = frozenset()
-
-    def follow(self, regions: frozenset[str]) -> None:
-        """These are registered; what is said of others is not counted."""
-        self._regions = regions
+        self.traffic: Traffic | None = None
+        """It knows which regions are registered; what is said of others is not counted."""
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For a server."""
@@ -88,13 +86,14 @@ class Loads:
     def hear(self, request: Any) -> None:
         """Count one report."""
         self.reports_count += bool(request.cluster_stats)
+        regions = set(self.traffic.regions) if self.traffic is not None else set()
         for cluster in request.cluster_stats:
             traffic_class = self._classes.get(cluster.cluster_name)
             if traffic_class is None:
                 continue
             for place in cluster.upstream_locality_stats:
                 region = place.locality.region
-                if region in self._regions:
+                if region in regions:
                     self._count(region, traffic_class, "ok", place.total_successful_requests)
                     self._count(region, traffic_class, "error", place.total_error_requests)
             self._count("", traffic_class, "dropped", cluster.total_dropped_requests)
