@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import (
     appends,
     core_events,
+    dataplanes,
     failover,
     fanout,
     interference,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "memory": memory.run,
     "xds": xds.run,
     "failover": failover.run,
+    "proxies": dataplanes.run,
     "store": store.run,
     "transfer": transfer.run,
     "fanout": fanout.run,
