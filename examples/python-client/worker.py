@@ -6,6 +6,7 @@ worker.py FILE     writes `EPOCH READS-GO-TO RATE` into FILE for each piece of w
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -28,7 +29,5 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         main(Path(sys.argv[1]))
-    except KeyboardInterrupt:
-        pass
