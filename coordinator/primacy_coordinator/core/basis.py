@@ -23,6 +23,8 @@ from primacy_coordinator.core.nearness import RTT_FLOOR_NS
 from primacy_coordinator.core.routing import PARTIAL, SERVES, Matrix, RegionInput, WeightsInput
 from primacy_coordinator.core.steady import STEP, STEP_LEAST, Steady, begun, follow, follow_rate, weight_of
 
+SMALL = 0.25
+"""Of the mean demand: a client region with less steps as if it had that, for what chance does to few requests."""
 HOLD_NS = 10 * SECOND_NS
 """Longer than proxies, connections and measurements take to follow a jump of the rows."""
 
@@ -117,16 +119,21 @@ class Basis:
             routed=self._routed(counted),
             served={region.name: region.load.request_rate for region in regions if region.load.request_rate >= 0},
             unmeasured=sum(region.status in SERVES and region.load.request_rate < 0 for region in regions),
+            serving=frozenset(region.name for region in regions if region.status in SERVES),
         )
         before = {name: steady.mean for name, steady in self.demand.items()}
         found = estimate(names, measured, before, {client: dict(row) for client, row in rows})
         self.demand = {name: self.demand[name] for name in names if name in self.demand}
         if found is not None and not self._is_held(found, names, now_ns):
-            mean = sum(found.demand.values()) / len(names)
+            least = SMALL * sum(found.demand.values()) / len(names)
             step = self._step(regions)
             for name, rate in found.demand.items():
                 old = self.demand.get(name)
-                self.demand[name] = begun(rate) if old is None else follow_rate(old, rate, elapsed_ns, mean, step)
+                self.demand[name] = begun(rate) if old is None else follow_rate(old, rate, elapsed_ns, least, step)
+        if found is not None and found.direct:
+            # Nobody enters where nothing answers and nobody counts; those who did are counted elsewhere.
+            gone = [name for name in names if name not in measured.routed and name not in measured.serving]
+            self.demand.update(dict.fromkeys(gone, begun(0.0)))
 
     def _step(self, regions: tuple[RegionInput, ...]) -> float:
         """Half of the headroom that is left, for whose error else would fill a region to the brim."""
