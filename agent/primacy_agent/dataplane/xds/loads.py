@@ -74,11 +74,14 @@ class Loads:
         begun = False
         async for request in requests:
             if not begun:
-                # The first says who it is, and wants to know what to report: all but Envoy's cluster for this agent.
+                # The first says who it is, and wants to know what to report. Clusters may have names of their own, and
+                # be known by what they ask endpoints for; clients that cannot report all are asked for the usual.
                 begun = True
                 await context.write(
                     message("envoy.service.load_stats.v3.LoadStatsResponse")(
-                        clusters=sorted(self._classes), load_reporting_interval={"seconds": INTERVAL_S}
+                        send_all_clusters=True,
+                        clusters=sorted(self._classes),
+                        load_reporting_interval={"seconds": INTERVAL_S},
                     )
                 )
             self.hear(request)
@@ -88,7 +91,7 @@ class Loads:
         self.reports_count += bool(request.cluster_stats)
         regions = set(self.traffic.regions) if self.traffic is not None else set()
         for cluster in request.cluster_stats:
-            traffic_class = self._classes.get(cluster.cluster_name)
+            traffic_class = self._classes.get(cluster.cluster_service_name or cluster.cluster_name)
             if traffic_class is None:
                 continue
             for place in cluster.upstream_locality_stats:
