@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,9 @@ READY_S = 30.0
 
 
 class Cluster:
-    def __init__(self, entries: dict[str, Any], stack: ExitStack) -> None:
+    def __init__(self, entries: dict[str, Any], stack: ExitStack, reads: Mapping[str, float] | None = None) -> None:
+        """`reads`: the row of every region when all is well; None: everything to the active one."""
+        self._reads = reads
         self.coordinator = str(entries["coordinators"][0]["grpc"])
         self._regions = {region["name"]: region for region in entries["regions"]}
         self.names = sorted(self._regions)
@@ -62,6 +64,15 @@ class Cluster:
     def agent_address(self, region: str) -> str:
         return str(self._regions[region]["agents"][0]["grpc"])
 
+    def xds_address(self, region: str) -> str:
+        return str(self._regions[region]["agents"][0]["xds"])
+
+    def haproxy_address(self, region: str) -> str:
+        return str(self._regions[region]["agents"][0]["haproxy"])
+
+    def service_address(self, region: str) -> str:
+        return str(self._regions[region]["services"][0]["http"])
+
     def model(self, region: str) -> Path:
         """The file without which the region's service says that it is not healthy."""
         command = self._regions[region]["services"][0]["command"]
@@ -74,15 +85,16 @@ class Cluster:
     def kill(self, region: str, kind: str) -> None:
         os.kill(self.pid(region, kind), signal.SIGKILL)
 
-    def start_again(self, region: str, kind: str) -> None:
-        """Run its command again, from the main thread: the kernel ties the child's life to the thread that forks."""
+    def start_again(self, region: str, kind: str, *arguments: str) -> None:
+        """Run its command again, with these arguments, too: from the main thread, for the kernel ties the child's life
+        to the thread that forks."""
         entry = self._regions[region][kind][0]
         before = self._restarted.pop(entry["pid"], None)
         if before is not None:
             before.wait(10)
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         with Path(entry["log"]).open("ab") as log:
-            child = subprocess.Popen(entry["command"], stdout=log, stderr=log, env=environment)
+            child = subprocess.Popen([*entry["command"], *arguments], stdout=log, stderr=log, env=environment)
         self._stack.callback(_end, child)
         self._restarted[child.pid] = child
         entry["pid"] = child.pid
@@ -112,7 +124,8 @@ class Cluster:
                 stub = LocalServiceStub(channel)
                 if stub.GetActive(local_pb.GetActiveRequest(), timeout=2).active != (name == active):
                     return f"{name} does not agree that {active!r} is active"
-                if stub.GetWeights(local_pb.GetWeightsRequest(), timeout=2).row.weights.get(active) != 1.0:
+                row = stub.GetWeights(local_pb.GetWeightsRequest(), timeout=2).row
+                if dict(row.weights) != {**dict.fromkeys(self.names, 0.0), **(self._reads or {active: 1.0})}:
                     return f"{name} has other weights"
         # Refused, and so raised, while no other region is eligible.
         self._elections.Failover(election_service_pb2.FailoverRequest(validate_only=True), timeout=2)
@@ -125,11 +138,11 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def cluster(regions: int = 3) -> Iterator[Cluster]:
-    """`primacy up` with a quick policy, ready."""
+def cluster(regions: int = 3, policy_text: str = POLICY, reads: Mapping[str, float] | None = None) -> Iterator[Cluster]:
+    """`primacy up` with a quick policy, ready; `reads` as for `Cluster`."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         policy = Path(folder, "policy.yaml")
-        policy.write_text(POLICY)
+        policy.write_text(policy_text)
         home = Path(folder, "group")
         command = [sys.executable, "-m", "primacy_cli.main", "up", "--regions", str(regions)]
         up = subprocess.Popen(
@@ -142,7 +155,7 @@ def cluster(regions: int = 3) -> Iterator[Cluster]:
                 if time.monotonic() > deadline or up.poll() is not None:
                     raise RuntimeError(f"`primacy up` was not ready within {READY_S:g} s, or ended")
                 time.sleep(0.05)
-            running = Cluster(json.loads((home / "cluster.json").read_text()), stack)
+            running = Cluster(json.loads((home / "cluster.json").read_text()), stack, reads)
             running.wait_well()
             yield running
         finally:

@@ -76,6 +76,8 @@ class Scenario:
     stale_s: float = 0.0
     """How old the figures of load are when a balancer learns of them."""
     rtt_spread: float = RTT_SPREAD
+    is_counted: bool = True
+    """Proxies say how many requests they sent where; else ours knows only what regions served."""
 
 
 def _nothing(ground: Ground) -> None:
@@ -89,6 +91,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "regional loss": Scenario(((10.0, partial(_lose, "us-east")),)),
     "service crash": Scenario(((10.0, partial(_crash, "eu")),)),
     LOAD_SURGE: Scenario(((10.0, partial(_surge, "eu", 3.0)), (90.0, partial(_surge, "eu", 1.0))), 160.0),
+    "surge, not counted": Scenario(
+        ((10.0, partial(_surge, "eu", 3.0)), (90.0, partial(_surge, "eu", 1.0))), 160.0, is_counted=False
+    ),
     "brown-out": Scenario(((10.0, partial(_limp, "us-east", 5)), (90.0, partial(_limp, "us-east", 10))), 160.0),
     "recovery": Scenario(((10.0, partial(_crash, "us-east")), (60.0, partial(_return, "us-east"))), 240.0),
     "asymmetric": Scenario(((0.0, _nothing),), sites=SMALL),
@@ -112,7 +117,8 @@ def measure(scenario: Scenario, which: str, seed: int, settle_s: float = SETTLE_
     """One scenario under one balancer."""
     ground = Ground(scenario.sites, seed, scenario.noise, scenario.stale_s, WAVER)
     if which in OURS:
-        return _run(scenario, ground, Primacy(OURS[which], ground, seed, scenario.rtt_spread), settle_s)
+        balancer = Primacy(OURS[which], ground, seed, scenario.rtt_spread, scenario.is_counted)
+        return _run(scenario, ground, balancer, settle_s)
     return _run(scenario, ground, OTHERS[which](ground, seed), settle_s)
 
 

@@ -150,8 +150,16 @@ class Planet(World):
 class Primacy:
     """One group under one policy, as a balancer."""
 
-    def __init__(self, strategy: RoutingStrategy, ground: Ground, seed: int, rtt_spread: float = RTT_SPREAD) -> None:
+    def __init__(
+        self,
+        strategy: RoutingStrategy,
+        ground: Ground,
+        seed: int,
+        rtt_spread: float = RTT_SPREAD,
+        is_counted: bool = True,
+    ) -> None:
         self.ground = ground
+        self._is_counted = is_counted
         self.planet = Planet(seed, ground, Policy(read_strategy=strategy), rtt_spread)
         self.planet.begin()
         for site in self.planet.sites:
@@ -181,7 +189,7 @@ class Primacy:
         return life.row() if life is not None else {}
 
     def sent(self, client: str, rates: Shares) -> None:
-        life = self._life(client)
+        life = self._life(client) if self._is_counted else None
         if life is not None:
             for name, rate in rates.items():
                 life.counted[name] = life.counted.get(name, 0.0) + rate * STEP_S

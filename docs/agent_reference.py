@@ -140,9 +140,7 @@ def _type(given: Any) -> tuple[str, str]:
         return ", ".join(f"`{one.value}`" for one in given), ""
     if given is Duration:
         return "length of time", ""
-    return {str: "text", bool: "`true`, `false`", int: "whole number", float: "number", pathlib.Path: "folder"}[
-        given
-    ], ""
+    return {str: "text", bool: "`true`, `false`", int: "whole number", float: "number", pathlib.Path: "path"}[given], ""
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

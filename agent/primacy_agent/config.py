@@ -215,7 +215,7 @@ def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str
         *_addresses(config),
         *_probes(config),
         *config.hooks.faults(),
-        *dataplane_problems(config.dataplane, config.insecure),
+        *dataplane_problems(config.dataplane, config.insecure, config.state_dir),
     ]
     if problems:
         document = parse(pathlib.Path(path).read_text(encoding="utf-8"), path) if path else None

@@ -183,7 +183,7 @@ class Node:
         self.rows.arrived()
         self._look_around()
         self._rows_moved()
-        self._notify()
+        self._notify()  # Whom the coordinator believes active came with them.
 
     def directory_changed(self) -> None:
         self._look_around()
@@ -205,11 +205,14 @@ class Node:
         self.session.report_soon()
 
     def _rows_moved(self) -> None:
-        """Tell the data planes, if what is in force has changed."""
+        """Tell the data planes, if what is in force has changed, and the coordinator, if this agent has moved it."""
+        shunned = self.rows.shift.shunned
         changed = self.rows.refresh(self.peers.all(), self.probes.health.state, lambda: self.session.connected)
         if changed and self.rows.traffic is not None:
             self.outputs.apply(self.rows.traffic)
             self._notify()
+        if self.rows.shift.shunned != shunned:
+            self.session.report_soon()
 
     def counted(self, target_region: str, traffic_class: int, outcome: str, count: int) -> None:
         """Requests from here that a data plane, or a client in the service's own process, says it sent."""

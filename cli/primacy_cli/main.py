@@ -34,6 +34,7 @@ SECTIONS = {
         "pin": "Set the shares of reads by hand.",
         "unpin": "Let the policy spread reads again.",
         "route": "Ask where one request should go.",
+        "dataplane": "Make proxies and clients follow the weights.",
     },
     "Replicate": {
         "model": "Push models, and see and change which versions regions have.",

@@ -6,8 +6,8 @@ from primacy.v1 import election_pb2, override_pb2
 
 from primacy_cli.words import length, number, plural, size, span
 
-_LATENCY_NS_MIN = 1_000_000
-"""Less than this is not worth a word."""
+_LATENCY_NS_MIN = 5_000_000
+"""Less than this is noise between places that are near each other, and not worth a word."""
 
 
 def price_text(price: election_pb2.Price) -> str:

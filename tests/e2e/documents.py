@@ -5,7 +5,7 @@ stands below one is what it prints; in any other block every line is a command. 
 
 - A comment stands two spaces behind a command. `# refused`: it ends with exit code 1; `# wrong usage`: with 2.
 - `…` in what is printed stands for anything, and so does a number for any other; lines may be left out.
-- A ```yaml or ```sh block whose first comment is a path below /etc/primacy is that file.
+- A ```yaml, ```sh or ```python block whose first comment is a path below /etc/primacy is that file.
 - `<!-- given: WORDS -->` (no reader sees it) is something that happens by itself at this place, such as a crash.
 """
 
@@ -67,7 +67,7 @@ def steps_of(page: str, text: str) -> list[Step]:
 
 
 def _of_block(page: str, language: str, first: int, lines: list[str]) -> list[Step]:
-    if language in ("yaml", "sh"):
+    if language in ("yaml", "sh", "python"):
         paths = [match[1] for line in lines[:2] if (match := _FILE.match(line))]
         return [Step(page, first, "file", "\n".join(lines) + "\n", path) for path in paths]
     if language != "console":

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from primacy.v1.region_pb2 import RegionStatus
 from primacy.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
 from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 from primacy_cli.demo.model import make_model
+from primacy_cli.local.ports import Ports
 
 from tests.e2e.clusters_up import PRIMACY, Up, environment, is_running, page, until
 from tests.e2e.documents import FOLDER, Step, anchors_of, links_of, missing, read, steps_of
@@ -36,8 +38,11 @@ PAGES = (
     "docs/first-hour.md",
     "docs/failover.md",
     "docs/drain.md",
+    "docs/weights.md",
+    "docs/routing.md",
     "docs/hooks.md",
     "docs/probes.md",
+    "docs/dataplane.md",
     "docs/configs.md",
     "docs/models.md",
     "docs/fencing.md",
@@ -55,6 +60,8 @@ CANNOT = {
     "primacy up --regions 3 --dir ./cluster": "it is the cluster that all other lines run against",
     "primacy-coordinator --data-dir /var/lib/primacy --policy policy.yaml": "a host's own folders and ports",
     "primacy-agent --config agent.yaml": "a host's own folders and ports",
+    "envoy -c envoy.yaml": "Envoy is the reader's own; the tests of integration run it with that very file",
+    "GRPC_XDS_BOOTSTRAP=bootstrap.json my-client": "the reader's own client",
     "primacy recover --yes": "says that a coordinator is lost for good, and waits for a minute",
 }
 """Lines that no test runs, and why."""
@@ -74,6 +81,7 @@ weightSlew: 1
 weightHysteresis: 0
 """
 REGIONS = ("us-east", "eu-west", "ap-south")
+LISTEN = (7800, 7810)
 COMMAND_S = 60.0
 
 
@@ -89,6 +97,8 @@ class Reader:
         self._status = StatusServiceStub(channel)
         self._elections = ElectionServiceStub(channel)
         self.settings = {name: self._settings(name).read_text() for name in REGIONS}
+        self._listen = {f"127.0.0.1:{port}": Ports(defaults=False).take(port) for port in LISTEN}
+        """Where the proxies of the pages listen, and where they do here."""
         self.givens: dict[str, Callable[..., None]] = {
             "kill": self.kill,
             "start": self.start,
@@ -176,6 +186,10 @@ class Reader:
             line = line.replace(f"127.0.0.1:{7410 + number}", agent["grpc"])
             line = line.replace(f"127.0.0.1:{7490 + number}", agent["http"])
             line = line.replace(f"127.0.0.1:{7600 + number}", self.up.region(name)["services"][0]["http"])
+            line = line.replace(f"127.0.0.1:{7440 + number}", agent["xds"])
+            line = line.replace(f"127.0.0.1:{7460 + number}", agent["haproxy"])
+        for shown, address in self._listen.items():
+            line = line.replace(shown, address)
         line = line.replace("127.0.0.1:7400", self.up.address)
         line = line.replace("127.0.0.1:7480", self.up.cluster["coordinators"][0]["http"])
         line = line.replace(FOLDER, str(self.folder))
@@ -256,7 +270,13 @@ class Reader:
         return self._elections.ListFailovers(ListFailoversRequest(page_size=1)).failovers[0]
 
     def as_at_first(self) -> None:
-        """Undo what a page left: dead services, settings, overrides, policy, and where the lease is."""
+        """Undo what a page left: proxies, dead services, settings, overrides, policy, and where the lease is."""
+        for file in self.folder.glob("*.pid"):
+            pid = int(file.read_text())
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == file.stem:
+                    os.kill(pid, signal.SIGKILL)
+            file.unlink()
         self.start(*(name for name in REGIONS if not is_running(self.pids[name])))
         changed = [name for name in REGIONS if self._settings(name).read_text() != self.settings[name]]
         for name in changed:
@@ -336,7 +356,7 @@ def page_steps(name: str) -> list[Step]:
 @pytest.mark.parametrize("page", [page for page in PAGES if any(s.kind == "command" for s in page_steps(page))])
 def test_every_command_of_a_page_does_what_it_says(reader: Reader, page: str) -> None:
     steps = page_steps(page)
-    for program in ("grpcurl", "curl"):
+    for program in ("grpcurl", "curl", "haproxy"):
         if any(step.text.startswith(program) for step in steps):
             require(program)
     try:

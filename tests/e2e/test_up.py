@@ -66,6 +66,19 @@ def test_the_file_names_the_folders_where_models_and_documents_appear(up: Up) ->
     )
 
 
+def test_the_file_names_where_each_agent_hands_its_weights_on(up: Up) -> None:
+    agents = [agent for region in up.cluster["regions"] for agent in region["agents"]]
+    assert len({agent[what] for agent in agents for what in ("xds", "haproxy", "weights")}) == 3 * len(agents)
+    for agent in agents:
+        until(Path(agent["weights"]).is_file, "the weights are there")
+        assert set(json.loads(Path(agent["weights"]).read_text())["read"]) == set(REGIONS)
+        shown = up.json("dataplane", "status", "--agent", agent["grpc"])["outputs"]
+        assert {output["name"]: output["address"] for output in shown} == {
+            "file": agent["weights"], "haproxy": agent["haproxy"], "xds": agent["xds"],
+        }  # fmt: skip
+        assert not any(output["trouble"] for output in shown)
+
+
 def test_each_process_is_in_a_session_of_its_own(up: Up) -> None:
     sessions = {os.getsid(entry["pid"]) for entry in up.entries()}
     assert len(sessions) == len(up.entries())
@@ -205,7 +218,7 @@ def test_a_killed_service_costs_its_region_the_lease_until_it_is_asked_back(tmp_
 
 def test_a_truncated_model_takes_its_region_out(tmp_path: Path) -> None:
     with Up(tmp_path / "cluster", "--regions", "2") as up:
-        (model,) = [path for path in (up.folder / "us-east").rglob("*.json") if b"weights" in path.read_bytes()]
+        model = up.folder / "us-east" / "model.json"
         whole = model.read_bytes()
         model.write_bytes(whole[: len(whole) // 2])
         address = up.region("us-east")["services"][0]["http"]

@@ -520,6 +520,17 @@ async def test_routes_follow_the_weights(coordinator: CoordinatorProcess, api: A
         assert [(row.client_region, dict(row.weights)) for row in shown.rows] == [("eu", {"eu": 0.5, "us": 0.5})]
         assert shown.strategy == routing_pb2.ROUTING_STRATEGY_ROUND_ROBIN
         assert shown.reasons
+        assert list((await api.Routing.Route(request)).alternatives) in (["eu"], ["us"])
+        nowhere = region.UpdateRegionRequest(
+            group=name, region=region_pb2.Region(name="us"), update_mask=FieldMask(paths=["endpoint"])
+        )
+        await api.Region.UpdateRegion(nowhere)
+        request = routing.RouteRequest(group=name, client_region="us")
+        found = [await api.Routing.Route(request) for _ in range(20)]
+        assert {(each.region, each.endpoint, tuple(each.alternatives)) for each in found} == {
+            ("eu", "eu.example:80", ())
+        }
+        assert "us passed over: it has no endpoint" in found[0].reason
 
 
 async def test_routed_counts_flow_back(coordinator: CoordinatorProcess, api: Api, name: str) -> None:

@@ -42,9 +42,9 @@ class Found:
     """Why the last look-up failed; empty: it did not."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Where the regions are."""
+    """Where the regions are. One is like no other: what is made from it may be kept for as long as it stays."""
 
     addresses: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     """By region; those without any are left out."""

@@ -71,7 +71,7 @@ class DataplaneConfig(_Settings, frozen=True):
     """How often the names of endpoints are looked up again."""
 
 
-def dataplane_problems(config: DataplaneConfig, insecure: bool) -> Iterator[Problem]:
+def dataplane_problems(config: DataplaneConfig, insecure: bool, state_dir: pathlib.Path) -> Iterator[Problem]:
     """Everything that is wrong with the settings together."""
     for key, address in (("xds", config.xds.address), ("haproxy", config.haproxy.address)):
         if not address or (key == "xds" and address.startswith(UNIX) and len(address) > len(UNIX)):
@@ -81,15 +81,20 @@ def dataplane_problems(config: DataplaneConfig, insecure: bool) -> Iterator[Prob
             check_exposure(address, secured=False, insecure=insecure)
         except ListenError as error:
             yield ("dataplane", key, "address"), str(error)
-    yield from _file_problems(config.file)
+    yield from _file_problems(config.file, state_dir)
 
 
-def _file_problems(file: WeightsFileConfig) -> Iterator[Problem]:
+def _file_problems(file: WeightsFileConfig, state_dir: pathlib.Path) -> Iterator[Problem]:
     place = ("dataplane", "file")
     if file.is_wanted and not file.path.is_absolute():
         yield (*place, "path"), f"{str(file.path)!r} is a relative path: must be absolute"
     elif file.path.is_dir() and file.is_wanted:
         yield (*place, "path"), f"{str(file.path)!r} is a folder: must be the file itself"
+    elif file.is_wanted and file.path.parent == state_dir.absolute():
+        yield (
+            (*place, "path"),
+            f"{str(file.path)!r} is in stateDir, where the agent keeps its own files: choose another",
+        )
     if file.on_weights:
         if not file.is_wanted:
             yield (*place, "onWeights"), "needs dataplane.file.path: it runs when that file has changed"

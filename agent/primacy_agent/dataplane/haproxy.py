@@ -53,6 +53,8 @@ class HaproxyChecks:
         self._told: set[str] = set()
         self._fault = ""
         self._fault_ns = -TROUBLE_NS
+        self._fault_line = ""
+        """What was asked then: once that is known, as when a region was new, nothing is wrong any more."""
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -60,7 +62,8 @@ class HaproxyChecks:
 
     @property
     def trouble(self) -> str:
-        return self._fault if read_now().mono_ns - self._fault_ns < TROUBLE_NS else ""
+        is_over = self._fault_line in self._answers or read_now().mono_ns - self._fault_ns >= TROUBLE_NS
+        return "" if is_over else self._fault
 
     def apply(self, traffic: Traffic) -> None:
         self._answers = answers(traffic, self._seen)
@@ -126,13 +129,14 @@ class HaproxyChecks:
             UNKNOWN,
             f"a check asked about {shown!r}, which this agent does not know: agent-send must be "
             f"{self._group}/REGION\\n (reads) or {self._group}.write/REGION\\n, of a region of the group",
+            line,
         )
         return ""
 
-    def _note(self, outcome: str, fault: str) -> None:
+    def _note(self, outcome: str, fault: str, line: str = "") -> None:
         """Count it, show it for a while, and tell it once."""
         self.counts[outcome] += 1
-        self._fault, self._fault_ns = fault, read_now().mono_ns
+        self._fault, self._fault_ns, self._fault_line = fault, read_now().mono_ns, line
         if fault not in self._told and len(self._told) < TOLD_MAX:
             self._told.add(fault)
             self._tell("haproxy-check-unanswered", f"HAProxy agent check: {fault}", True)

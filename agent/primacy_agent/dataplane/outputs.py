@@ -122,8 +122,12 @@ class Outputs:
             await output.start()
 
     def apply(self, traffic: Traffic) -> None:
+        """To each of them. A bug in one costs neither the others their weights nor this agent its lease."""
         for output in self.all:
-            output.apply(traffic)
+            try:
+                output.apply(traffic)
+            except Exception:
+                logger.exception("weights could not be handed on", extra={"output": output.name})
 
     def clients(self) -> list[XdsClientView]:
         """Who follows any of them now, sorted by node."""

@@ -32,6 +32,8 @@ class Resolver:
         self._lookup = lookup
         self._endpoints: tuple[tuple[str, str], ...] = ()
         self._known: dict[str, Found] = {}
+        self.places = Places()
+        """Where the regions are, as far as is known."""
         self._due: dict[str, asyncio.TimerHandle] = {}
         """By name: when it is looked up again."""
         self._looking: set[str] = set()
@@ -41,7 +43,10 @@ class Resolver:
 
     def follow(self, endpoints: Iterable[tuple[str, str]]) -> None:
         """Look these up from now on, and no others."""
-        self._endpoints = tuple(endpoints)
+        wanted = tuple(endpoints)
+        if wanted == self._endpoints:
+            return
+        self._endpoints = wanted
         self._wanted = names_in(self._endpoints)
         for host in self._known.keys() - self._wanted:
             del self._known[host]
@@ -49,11 +54,7 @@ class Resolver:
             self._due.pop(host).cancel()
         for host in sorted(self._wanted - self._due.keys() - self._looking):
             self._look(host)
-
-    @property
-    def places(self) -> Places:
-        """Where the regions are, as far as is known."""
-        return locate(self._endpoints, self._known)
+        self.places = locate(self._endpoints, self._known)
 
     def close(self) -> None:
         self._closed = True
@@ -92,4 +93,5 @@ class Resolver:
         self._due[host] = asyncio.get_running_loop().call_later(wait_s, self._look, host)
         if found != before:
             self._known[host] = found
+            self.places = locate(self._endpoints, self._known)
             self._changed()

@@ -64,6 +64,7 @@ class Answers:
         if traffic is None:
             return answer
         answer.version = traffic.version
+        answer.endpoints.update(traffic.endpoints)
         answer.row.client_region = traffic.region
         answer.age.FromNanoseconds(rows.age_ns(read_now()))
         if traffic_class == WRITE:

@@ -34,6 +34,7 @@ def command(session: Session, traffic: str, client: str, explain: bool, watch: b
     Examples:
         primacy weights --from us-east
         primacy weights --explain
+        primacy weights --explain -o wide   (also the regions that get nothing because others are nearer)
         primacy weights --class write
     """
     from primacy.v1.routing_pb2 import TrafficClass
@@ -79,7 +80,7 @@ def _shown(response: GetWeightsResponse | WatchWeightsResponse, explain: bool, w
                 ("panic", "so few regions look healthy that reads ignore health" if response.panic else ""),
             ]
         ),
-        _sums(response.rows) if explain else _matrix(response.rows),
+        _sums(response.rows, wide) if explain else _matrix(response.rows),
         table(("REGION", "WHY"), reasons) if (wide or explain) and reasons else None,
     )
 
@@ -94,17 +95,23 @@ def _matrix(given: Iterable[WeightsRow]) -> Renderable:
     return table(("FROM \\ TO", *regions), rows, right=regions) if rows else "No region is registered."
 
 
-def _sums(given: Iterable[WeightsRow]) -> Renderable:
-    """A line for each share: the causes add up to it."""
+def _sums(given: Iterable[WeightsRow], wide: bool) -> Renderable:
+    """A line for each share: the causes add up to it. A region that is only too far away has none, unless `wide`."""
     from primacy_cli.tables import table
 
     rows = [
         (row.client_region, region, _points(value), _sum(row.causes[region]) if region in row.causes else "")
         for row in given
         for region, value in sorted(row.weights.items())
-        if value or (region in row.causes and row.causes[region].causes)
+        if value or _is_told(row.causes.get(region), wide)
     ]
     return table(("FROM", "TO", "SHARE", "BECAUSE"), rows, right=("SHARE",)) if rows else "No region is registered."
+
+
+def _is_told(causes: ShareCauses | None, wide: bool) -> bool:
+    """Whether a share of nothing has a story."""
+    names = {cause.name for cause in causes.causes} if causes is not None else set()
+    return bool(names) and (wide or not names <= {"policy", "latency"})
 
 
 def _sum(causes: ShareCauses) -> str:
@@ -112,10 +119,15 @@ def _sum(causes: ShareCauses) -> str:
     text = ""
     for cause in causes.causes:
         if not text:
-            text = f"{cause.name} {_points(cause.share)}"
+            text = f"{_cause(cause.name)} {_points(cause.share)}"
         else:
-            text += f" {'−' if cause.share < 0 else '+'} {cause.name} {_points(abs(cause.share))}"
+            text += f" {'−' if cause.share < 0 else '+'} {_cause(cause.name)} {_points(abs(cause.share))}"
     return text
+
+
+def _cause(name: str) -> str:
+    """`slow_start` as people say it."""
+    return name.replace("_", " ")
 
 
 def _points(value: float) -> str:

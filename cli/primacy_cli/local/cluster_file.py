@@ -34,7 +34,8 @@ def write(folder: Path, plan: ClusterPlan, pids: Mapping[str, int]) -> Path:
 
     def agent(process: ProcessPlan) -> dict[str, Any]:
         folders = {what: str(process.state_dir / what) for what in ("models", "configs")}
-        return entry(process) | folders
+        data_plane = {"xds": process.xds, "haproxy": process.haproxy, "weights": str(process.weights)}
+        return entry(process) | data_plane | folders
 
     content = {
         "coordinators": [entry(plan.coordinator)],

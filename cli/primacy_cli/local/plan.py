@@ -45,6 +45,7 @@ SERIES = {
 """What agents read on the demo service's metrics page."""
 COORDINATOR_GRPC, COORDINATOR_HTTP = 7400, 7480
 AGENT_GRPC, AGENT_HTTP, SERVICE_HTTP, REGION_HTTP = 7410, 7490, 7600, 7700
+AGENT_XDS, AGENT_HAPROXY = 7440, 7460
 """The first one's; each further one has the next."""
 
 
@@ -58,10 +59,18 @@ class ProcessPlan:
     state_dir: Path
     http: str
     grpc: str = ""
+    xds: str = ""
+    haproxy: str = ""
 
     @property
     def ports(self) -> tuple[int, ...]:
-        return tuple(int(address.rpartition(":")[2]) for address in (self.grpc, self.http) if address)
+        addresses = (self.grpc, self.http, self.xds, self.haproxy)
+        return tuple(int(address.rpartition(":")[2]) for address in addresses if address)
+
+    @property
+    def weights(self) -> Path:
+        """An agent's weights file: beside its state folder, where it keeps files of its own."""
+        return self.state_dir.with_name(f"{self.state_dir.name}-weights.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,8 @@ def _region(folder: Path, place: Place, index: int, count: int, coordinator: str
             home / f"agent{_suffix(order)}",
             http,
             grpc,
+            ports.take(AGENT_XDS + numbers[order]),
+            ports.take(AGENT_HAPROXY + numbers[order]),
         )
         _write(home / f"agent{_suffix(order)}.yaml", _agent(place, order, coordinator, endpoint, agent, service))
         agents.append(agent)
@@ -177,6 +188,11 @@ def _agent(
                 "timeout": "0.5s",
             },
         ],
+        "dataplane": {
+            "xds": {"address": agent.xds},
+            "haproxy": {"address": agent.haproxy},
+            "file": {"path": str(agent.weights)},
+        },
         "peerInterval": PROBE["interval"],
         "peerTimeout": PROBE["timeout"],
     }

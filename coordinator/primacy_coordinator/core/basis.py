@@ -4,6 +4,8 @@ Looked at once in a report interval, when the weights are: nothing here is done 
 measured any more stays as it was last, for an agent that is restarted changes nobody's place.
 
 - What an operator says (a capacity, `clientTraffic`) counts as it is said.
+- Demand is followed more closely the less room there is: where all are planned to be nine tenths full, what is known
+  of it may be off by half of the tenth that is left. Upwards it is followed at once when it leaps.
 - When the rows have jumped, as they do when a region fails, what regions serve says for a while more of the past than
   of who asks: the demand is held for `HOLD_NS`, unless it is counted where it comes from.
 """
@@ -18,9 +20,11 @@ from primacy_wire.messages import Load
 
 from primacy_coordinator.core.demand import Counted, Estimate, Measured, RoutedLife, estimate, routed_since
 from primacy_coordinator.core.nearness import RTT_FLOOR_NS
-from primacy_coordinator.core.routing import SERVES, Matrix, RegionInput, WeightsInput
-from primacy_coordinator.core.steady import Steady, begun, follow, weight_of
+from primacy_coordinator.core.routing import PARTIAL, SERVES, Matrix, RegionInput, WeightsInput
+from primacy_coordinator.core.steady import STEP, STEP_LEAST, Steady, begun, follow, follow_rate, weight_of
 
+SMALL = 0.25
+"""Of the mean demand: a client region with less steps as if it had that, for what chance does to few requests."""
 HOLD_NS = 10 * SECOND_NS
 """Longer than proxies, connections and measurements take to follow a jump of the rows."""
 
@@ -59,10 +63,9 @@ class Basis:
         elapsed_ns = interval_ns if self.at_ns is None else now_ns - self.at_ns
         if self.at_ns is None or 2 * elapsed_ns >= interval_ns:
             self.at_ns = now_ns
-            weight = weight_of(elapsed_ns)
             self._look_at_capacity(given.regions, said)
-            self._look_at_rtts(given, weight)
-            self._look_at_demand(given.regions, shares, counted, rows, weight, now_ns)
+            self._look_at_rtts(given, weight_of(elapsed_ns))
+            self._look_at_demand(given.regions, shares, counted, rows, elapsed_ns, now_ns)
         return replace(
             given,
             regions=tuple(self._steadied(region) for region in given.regions),
@@ -107,7 +110,7 @@ class Basis:
         shares: tuple[tuple[str, float], ...],
         counted: Iterable[Counted],
         rows: Matrix,
-        weight: float,
+        elapsed_ns: int,
         now_ns: int,
     ) -> None:
         names = [region.name for region in regions]
@@ -116,15 +119,33 @@ class Basis:
             routed=self._routed(counted),
             served={region.name: region.load.request_rate for region in regions if region.load.request_rate >= 0},
             unmeasured=sum(region.status in SERVES and region.load.request_rate < 0 for region in regions),
+            serving=frozenset(region.name for region in regions if region.status in SERVES),
         )
         before = {name: steady.mean for name, steady in self.demand.items()}
         found = estimate(names, measured, before, {client: dict(row) for client, row in rows})
         self.demand = {name: self.demand[name] for name in names if name in self.demand}
         if found is not None and not self._is_held(found, names, now_ns):
-            mean = sum(found.demand.values()) / len(names)
+            least = SMALL * sum(found.demand.values()) / len(names)
+            step = self._step(regions)
             for name, rate in found.demand.items():
                 old = self.demand.get(name)
-                self.demand[name] = begun(rate) if old is None else follow(old, rate, weight, mean)
+                self.demand[name] = begun(rate) if old is None else follow_rate(old, rate, elapsed_ns, least, step)
+        if found is not None and found.direct:
+            # Nobody enters where nothing answers and nobody counts; those who did are counted elsewhere.
+            gone = [name for name in names if name not in measured.routed and name not in measured.serving]
+            self.demand.update(dict.fromkeys(gone, begun(0.0)))
+
+    def _step(self, regions: tuple[RegionInput, ...]) -> float:
+        """Half of the headroom that is left, for whose error else would fill a region to the brim."""
+        room = sum(
+            region.capacity * (region.healthy_share if region.status in PARTIAL else 1.0)
+            for region in regions
+            if region.status in SERVES and region.drain > 0
+        )
+        asked = sum(steady.followed for steady in self.demand.values())
+        if room <= 0 or asked <= 0 or any(region.capacity <= 0 for region in regions):
+            return STEP
+        return min(STEP, max(STEP_LEAST, (room / asked - 1) / 2))
 
     def _is_held(self, found: Estimate, names: list[str], now_ns: int) -> bool:
         return not found.direct and now_ns < self.hold_until_ns and len(self.demand) == len(names)

@@ -28,6 +28,8 @@ from primacy_coordinator.core.routing import Matrix, RegionInput, WeightsInput, 
 
 Causes = tuple[tuple[str, float], ...]
 ClientCauses = tuple[tuple[str, tuple[tuple[str, Causes], ...]], ...]
+CAUSES = ("policy", "latency", "capacity", "status", "health", "panic", "slow_start", "drain", "pin", "slew")
+"""In the order in which they are taken into account."""
 NEGLIGIBLE = 1e-9
 BY_PLACE = frozenset({RoutingStrategy.LATENCY, RoutingStrategy.GEOGRAPHIC, RoutingStrategy.OPTIMAL})
 """Strategies that begin with all regions alike, and then look at how near each is: by round trip or by distance."""
@@ -35,20 +37,24 @@ BY_PLACE = frozenset({RoutingStrategy.LATENCY, RoutingStrategy.GEOGRAPHIC, Routi
 
 def explain(given: WeightsInput, in_force: Matrix) -> ClientCauses:
     """For each client region and region the causes of its share; those that change nothing are left out."""
-    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    before: dict[tuple[str, str], float] = {}
+    found: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    before: dict[str, dict[str, float]] = {}
+    last: Matrix | None = None
     for cause, matrix in (*_stages(given), ("slew", in_force)):
+        if matrix is last:
+            continue
+        last = matrix
         for client, row in matrix:
+            shares, causes = before.setdefault(client, {}), found.setdefault(client, {})
             for region, share in row:
-                part = share - before.get((client, region), 0.0)
-                before[client, region] = share
-                parts = found.setdefault((client, region), [])
+                part = share - shares.get(region, 0.0)
+                shares[region] = share
+                parts = causes.setdefault(region, [])
                 if abs(part) > NEGLIGIBLE:
                     parts.append((cause, part))
-    clients = sorted({client for client, _ in found})
     return tuple(
-        (client, tuple((region, tuple(parts)) for (of, region), parts in sorted(found.items()) if of == client))
-        for client in clients
+        (client, tuple((region, tuple(parts)) for region, parts in sorted(regions.items())))
+        for client, regions in sorted(found.items())
     )
 
 
@@ -75,7 +81,7 @@ def _stages(given: WeightsInput) -> Iterator[tuple[str, Matrix]]:
     else:
         yield "policy", rows(plain)
     taken: tuple[str, ...] = ()
-    for cause in ("status", "health", "panic", "slow_start", "drain", "pin"):
+    for cause in CAUSES[CAUSES.index("status") : CAUSES.index("slew")]:
         taken = (*taken, cause)
         yield cause, rows(_known(given, taken))
 

@@ -4,14 +4,16 @@ Nobody measures that as such. In this order it is taken from:
 
 1. the policy's `clientTraffic`, shares of all requests;
 2. the reads that agents routed, by client region, where those are at least `ROUTED_PART` of all requests (a proxy that
-   routes by itself counts nothing there);
+   routes by itself counts nothing there). A region that serves and whose agents are silent has the clients that it had;
+   those of one that does not serve enter elsewhere, and are counted there;
 3. the requests that each region served. Whose they were follows from the rows in force: what a region got is divided
    among the client regions by what each was expected to send there. Repeated, that is the most likely demand for counts
    that are known by their sums alone (Y. Vardi, "Network Tomography", 1996; the step is that of expectation and
    maximisation). Only what rows tell apart can be told apart: where all are alike, proportions stay as they were.
 
 How many requests there are in all is what the regions served or what was routed, whichever is more: each of them misses
-some, and neither counts any twice.
+some, and neither counts any twice. But what is routed is counted, and what is served is measured: a little more of that
+is noise.
 
 Weakness: the writes of an active region count as demand that could go elsewhere. What cannot go stays, so the region's
 load stays above its limit, and ever more of its reads are sent away until it fits.
@@ -26,6 +28,8 @@ from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import RouteCount
 
 ROUTED_PART = 0.5
+UNROUTED = 1.25
+"""So many times what was routed must be served for some of it not to be routed by agents at all."""
 LEAST_PART = 0.001
 """Of the mean: the least that a client region is taken to need, for what is nothing never grows by proportions."""
 READ = 1
@@ -85,6 +89,7 @@ class Measured:
     """Requests, by the region that served them, of the regions that measure it."""
     unmeasured: int
     """How many regions serve and do not measure it: they count like the mean of those that do."""
+    serving: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,16 @@ def estimate(
     all_routed = sum(measured.routed.get(name, 0.0) for name in names)
     if all_routed <= 0 and not served:
         return None
+    silent = {name: before[name] for name in measured.serving - measured.routed.keys() if name in before}
     total = max(all_routed, all_served)
     all_shares = sum(measured.shares.get(name, 0.0) for name in names)
     if all_shares > 0:
         return Estimate({name: total * (measured.shares.get(name, 0.0) / all_shares) for name in names}, False)
     if all_routed > 0 and all_routed >= ROUTED_PART * all_served:
-        return Estimate({name: measured.routed.get(name, 0.0) * (total / all_routed) for name in names}, True)
+        routed = {name: silent.get(name, measured.routed.get(name, 0.0)) for name in names}
+        scale = all_served / sum(routed.values())
+        scale = scale if scale > UNROUTED else 1.0
+        return Estimate({name: rate if name in silent else rate * scale for name, rate in routed.items()}, True)
     if any(name not in before for name in names):
         return Estimate({name: served.get(name, mean) for name in names}, False)
     return Estimate(_attributed({name: before[name] for name in names}, rows, served), False)

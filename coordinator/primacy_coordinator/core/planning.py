@@ -12,7 +12,8 @@ What the limits are is decided here.
   the headroom is given up by all alike before anybody is over capacity. Under these limits everything fits exactly:
   never nowhere (I8). Refusing the rest would be nowhere, and a price on overload would let a near region drown to spare
   others a round trip.
-- *Health* scales a capacity: the instances that are left can do that much.
+- *Health* scales a capacity: the instances that are left can do that much. Overprovisioning does not enter: it stands
+  for room in a region of which nobody knows how full it is, and here the headroom is that room.
 - *Fading.* A region that is drained or on its way back gets that part of what it would have, were it not: its limit is
   a part of its load in the plan without any fading. A part of its capacity would leave a big region all of its reads
   until the drain is nearly over. Where the others have no room for the rest, it is that part of its capacity after all.

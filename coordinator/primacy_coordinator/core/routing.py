@@ -262,15 +262,16 @@ def _optimal(
 ) -> tuple[Matrix, dict[str, str], bool]:
     """The rows with the least latency that the capacities allow; what each region gets and why; too much for all?"""
     measured = measured_rtts(given.rtts)
-    # Nothing is as near as home, however near it is.
-    costs = [
-        [rtt_ns + (name != client.name) for name, rtt_ns in rtts_ns(client, usable, measured).items()]
-        for client in regions
-    ]
+    place = {region.name: index for index, region in enumerate(usable)}
+    costs = []
+    for client in regions:
+        ways = list(rtts_ns(client, usable, measured).values())
+        if client.name in place:
+            ways[place[client.name]] -= 1  # Nothing is as near as home, however near it is.
+        costs.append(ways)
     capacity = dict(zip(names, capacities([region.capacity for region in regions]), strict=True))
     demand = demands([region.demand for region in regions], list(capacity.values()))
     sites = [_site(given, region, capacity[region.name], panic) for region in usable]
-    place = {region.name: index for index, region in enumerate(usable)}
     pinned = {
         names.index(client): {place[name]: share for name, share in _quantised(names, row) if share}
         for client, row in pins.items()
@@ -282,22 +283,23 @@ def _optimal(
     rows = [{usable[site].name: share for site, share in row.items()} for row in found.rows]
     read = tuple((name, _quantised(names, row)) for name, row in zip(names, rows, strict=True))
     near = {name: usable[site].name for name, site in zip(names, nearest(costs), strict=True) if name not in pins}
-    return read, {region.name: _moves(region.name, near, dict(read)) for region in usable}, found.fill > 1
+    takers = {client: {name for name, share in row if share} for client, row in read if client in near}
+    return read, {region.name: _moves(region.name, near, takers) for region in usable}, found.fill > 1
 
 
 def _site(given: WeightsInput, region: RegionInput, capacity: float, panic: bool) -> Site:
-    health = 1.0 if panic else _health(region, given.overprovisioning)
     fade = _unit(region.drain) * (1.0 if panic else _unit(region.ramp))
+    if isfinite(capacity):
+        # What is left of it, and no more: the room that overprovisioning stands for is in the plan.
+        return Site(capacity, 1.0 if panic else _health(region, 1.0), fade)
     # Where there is no capacity to be scaled, a region that is not well gets that part of its reads.
-    return Site(capacity, health, fade) if isfinite(capacity) else Site(capacity, 1.0, health * fade)
+    return Site(capacity, 1.0, fade * (1.0 if panic else _health(region, given.overprovisioning)))
 
 
-def _moves(region: str, near: Mapping[str, str], read: Mapping[str, Shares]) -> str:
-    """What a region gets by OPTIMAL, free of figures."""
-    guests = [client for client, home in near.items() if home != region and dict(read[client])[region]]
-    sent = sorted(
-        {name for client, home in near.items() if home == region for name, share in read[client] if share} - {region}
-    )
+def _moves(region: str, near: Mapping[str, str], takers: Mapping[str, set[str]]) -> str:
+    """What a region gets by OPTIMAL, free of figures. `near`: of each client region; `takers`: who gets its reads."""
+    guests = [client for client, home in near.items() if home != region and region in takers[client]]
+    sent = sorted({name for client, home in near.items() if home == region for name in takers[client]} - {region})
     if sent:
         return f"has no room for all that it is nearest to: the rest goes to {_listed(sent)}"
     if guests:
@@ -326,14 +328,14 @@ def _quantised(names: list[str], shares: Mapping[str, float]) -> Shares:
     if largest <= 0:
         return tuple((name, 0.0) for name in names)
     # Weights are any finite numbers: as parts of the largest, neither their sum nor the product below overflows.
-    parts = {name: share / largest for name, share in shares.items()}
+    parts = {name: share / largest for name, share in shares.items() if share > 0}
     total = sum(parts.values())
-    exact = {name: parts.get(name, 0.0) * QUANTA / total for name in names}
+    exact = {name: part * QUANTA / total for name, part in parts.items()}
     floors = {name: int(value) for name, value in exact.items()}
     missing = QUANTA - sum(floors.values())
-    for name in sorted(names, key=lambda n: (floors[n] - exact[n], n))[:missing]:
+    for name in sorted(exact, key=lambda n: (floors[n] - exact[n], n))[:missing] if missing else ():
         floors[name] += 1
-    return tuple((name, floors[name] / QUANTA) for name in names)
+    return tuple((name, floors.get(name, 0) / QUANTA) for name in names)
 
 
 def _reason(given: WeightsInput, region: RegionInput, usable: list[RegionInput], panic: bool, moves: str) -> str:

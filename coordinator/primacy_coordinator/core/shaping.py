@@ -1,6 +1,7 @@
 """From the rows that are wanted to the rows that are given: without a jolt.
 
-- What moves reads away from a region that fails, or follows an operator's word, is urgent and happens at once.
+- What moves reads away from a region that fails, or follows an operator's word, is urgent and happens at once. So is
+  what takes reads off a region that gets more than it can serve: whoever is shed there has lost it, too.
 - Anything else moves no share by more than the policy's `weight_slew` in a second: a row goes a part of the way, and
   all of its shares the same part, so that it still sums to 1.
 - A wish that differs from the one that is followed by less than `weight_hysteresis` in every share is noise, and is not
@@ -12,11 +13,12 @@ and a wish that stays is reached after at most `1/slew` seconds, but for the hys
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from primacy_wire.instant import SECOND_NS
 
-from primacy_coordinator.core.routing import QUANTA, SERVES, Matrix, Shares, WeightsInput, usable_of
+from primacy_coordinator.core.routing import PARTIAL, QUANTA, SERVES, Matrix, Shares, WeightsInput, usable_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,26 @@ def _partway(row: Shares, goal: Shares, part: float) -> Shares:
     for name in sorted(exact, key=lambda n: (floors[n] - exact[n], n))[: max(0, missing)]:
         floors[name] += 1
     return tuple((name, floors[name] / QUANTA) for name, _ in row)
+
+
+def relieves(given: WeightsInput, rows: Matrix, wanted: Matrix) -> bool:
+    """Whether some region is over its capacity by the rows in force, as far as demand is known, and the wish helps."""
+    demand = {region.name: region.demand for region in given.regions if region.demand >= 0}
+    now, then = _loads(demand, rows), _loads(demand, wanted)
+    for region in given.regions:
+        room = region.capacity * (region.healthy_share if region.status in PARTIAL else 1.0)
+        if 0 < room < now.get(region.name, 0.0) and then.get(region.name, 0.0) < now[region.name]:
+            return True
+    return False
+
+
+def _loads(demand: Mapping[str, float], rows: Matrix) -> dict[str, float]:
+    """Requests per second that each region gets by the rows."""
+    found: dict[str, float] = {}
+    for client, row in rows:
+        for name, share in row if client in demand else ():
+            found[name] = found.get(name, 0.0) + share * demand[client]
+    return found
 
 
 def is_urgent(before: WeightsInput | None, now: WeightsInput) -> bool:

@@ -19,7 +19,7 @@ from primacy_coordinator.core.routing import (
     usable_of,
     weigh,
 )
-from primacy_coordinator.core.shaping import is_urgent, shape
+from primacy_coordinator.core.shaping import is_urgent, relieves, shape
 from primacy_coordinator.core.state import Session, State, Weights
 from primacy_coordinator.core.turn import Turn
 
@@ -118,17 +118,17 @@ def refresh(state: State, turn: Turn) -> None:
     given = _steadied(state, weights_input(state, now_ns), now_ns)
     old = state.weights
     wanted = old.wanted if old.wanted is not None and given == old.given else weigh(given)
-    urgent = is_urgent(old.given, given)
+    fails = is_urgent(old.given, given)
     state.shaped = shape(
         state.shaped,
         wanted.read,
         elapsed_ns,
         state.policy.weight_slew,
         state.policy.weight_hysteresis,
-        urgent,
+        fails or (state.basis is not None and relieves(given, old.result.read, wanted.read)),
     )
     result = replace(wanted, read=state.shaped.rows)
-    if state.basis is not None and urgent and result.read != old.result.read:
+    if state.basis is not None and fails and result.read != old.result.read:
         state.basis.hold(now_ns)
     was_moving, state.ramped = state.ramped, growing or state.shaped.is_moving or draining.is_ramping(state, now_ns)
     _tell_of_pins(state, turn, given)

@@ -98,6 +98,14 @@ async def test_trouble_is_over_a_while_after_the_last_time(
     assert checks.trouble == ""
 
 
+async def test_a_region_that_was_new_is_no_trouble_once_it_is_known(checks: HaproxyChecks) -> None:
+    checks.apply(replace(traffic(), read=(("us", 1.0),), write=(("us", 1.0),)))
+    await ask(checks, b"shop/eu\n")
+    assert "shop/eu" in checks.trouble
+    checks.apply(traffic())
+    assert checks.trouble == ""
+
+
 async def test_a_line_without_end_is_cut_off_and_a_line_without_line_feed_is_taken(checks: HaproxyChecks) -> None:
     checks.apply(traffic())
     assert await ask(checks, b"x" * 300) == b"\n"

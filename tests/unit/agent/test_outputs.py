@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
+import pytest
 from primacy_agent.core.traffic import Traffic
 from primacy_agent.dataplane.outputs import Outputs, SubscriptionView, XdsClientView
 from primacy_agent.local.dataplane import render_outputs
@@ -32,6 +34,26 @@ class Followed(Plain):
             XdsClientView("two", "envoy/1.40", "ipv4:127.0.0.1:2", True, SECOND_NS, (cds, eds)),
             XdsClientView("one", "gRPC Python", "ipv4:127.0.0.1:1", False, 0),
         ]
+
+
+def test_a_bug_in_one_output_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Plain):
+        name = "a"
+
+        def apply(self, traffic: Traffic) -> None:
+            raise ZeroDivisionError
+
+    class Taking(Plain):
+        name = "b"
+        taken: ClassVar[list[Traffic]] = []
+
+        def apply(self, traffic: Traffic) -> None:
+            self.taken.append(traffic)
+
+    traffic = Traffic("default", "us", 1, 6, (("us", 1.0),), (("us", 1.0),), (("us", ""),))
+    Outputs([Broken(), Taking()]).apply(traffic)
+    assert Taking.taken == [traffic]
+    assert "could not be handed on" in caplog.text
 
 
 def test_every_output_and_every_client_is_shown() -> None:

@@ -336,6 +336,10 @@ def check(tmp_path: Path) -> Callable[[str], list[str]]:
             "  file: {path: weights.json}\n",
             "3: dataplane.file.path: 'weights.json' is a relative path: must be absolute",
         ),
+        (
+            "  file: {path: /state/weights.json}\nstateDir: /state\n",
+            "3: dataplane.file.path: '/state/weights.json' is in stateDir, where the agent keeps its own files",
+        ),
         ("  file: {path: /tmp}\n", "3: dataplane.file.path: '/tmp' is a folder: must be the file itself"),
         (
             "  file: {onWeights: [/bin/true]}\n",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from primacy_wire.instant import SECOND_NS
 
-from bench import core_events, nasty, weights
+from bench import core_events, nasty, optimal, pick, weights
 from bench.reports import measure_cost
 from bench.rows import Row, percentile, table, write
 from bench.servers import Start, bare, coordinator
@@ -48,6 +48,17 @@ def test_shaping_quiets_weights_and_costs_little() -> None:
     for row in rows[:2]:
         assert row.reference_value is not None and row.reference_value > 10 and row.holds
     assert all(row.value > 0 for row in rows[2:])
+
+
+def test_picks_are_measured() -> None:
+    rows = pick.run(regions=(3,), count=100)
+    assert len(rows) == 4 and all(row.value > 0 for row in rows)
+
+
+def test_plans_are_measured_beside_a_real_solver() -> None:
+    rows = optimal.run(regions=5, instances=2)
+    assert all(row.value > 0 for row in rows) and len(rows) == 7
+    assert all(row.reference_value for row in rows[:3]) and rows[3].budget == optimal.BUDGET_MS
 
 
 def test_the_core_handles_events() -> None:

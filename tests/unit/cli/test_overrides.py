@@ -380,3 +380,18 @@ def test_weights_are_explained_as_sums() -> None:
         running.answer("RoutingService/GetWeights", response)
         lines = running.result().stdout.splitlines()
     assert any("us" in line and line.endswith("62.5 %  policy 50 % + status 25 % − slew 12.5 %") for line in lines)
+
+
+def test_regions_that_are_only_too_far_away_are_explained_to_those_who_ask() -> None:
+    response = routing_service_pb2.GetWeightsResponse()
+    row = response.rows.add(client_region="us", weights={"us": 1.0, "eu": 0.0, "ap": 0.0})
+    row.causes["eu"].causes.add(name="policy", share=0.5)
+    row.causes["eu"].causes.add(name="latency", share=-0.5)
+    row.causes["ap"].causes.add(name="policy", share=0.5)
+    row.causes["ap"].causes.add(name="slow_start", share=-0.5)
+    for wide, told in (((), {"ap", "us"}), (("-o", "wide"), {"ap", "eu", "us"})):
+        with Run("weights", "--explain", *wide) as running:
+            running.answer("RoutingService/GetWeights", response)
+            lines = running.result().stdout.splitlines()
+        assert {words[1] for line in lines if (words := line.split())[:1] == ["us"]} == told
+        assert any(line.endswith("0 %  policy 50 % − slow start 50 %") for line in lines)

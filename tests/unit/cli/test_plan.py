@@ -43,6 +43,9 @@ def test_agents_settings_are_what_agents_take(tmp_path: Path) -> None:
             assert config.coordinators == [plan.coordinator.grpc]
             assert (config.grpc.address, config.http.address) == (agent.grpc, agent.http)
             assert config.endpoint == region.endpoint
+            data_plane = config.dataplane
+            assert (data_plane.xds.address, data_plane.haproxy.address) == (agent.xds, agent.haproxy)
+            assert data_plane.file.path == agent.weights and agent.weights.parent == agent.state_dir.parent
             assert [probe.target for probe in config.probes] == [
                 str(service.state_dir / "pid"),
                 f"http://{service.http}/healthz",

@@ -24,6 +24,7 @@ from primacy_wire.messages import (
     RouteCount,
     ServiceHealth,
     ServiceState,
+    WeightsUpdate,
 )
 
 UP = ServiceHealth(ServiceState.UP, 1, 1)
@@ -44,6 +45,8 @@ class Node:
     load: Load = Load()
     lag: Lag = Lag()
     routed: tuple[RouteCount, ...] = ()
+    weights: WeightsUpdate | None = None
+    """The last that it was told."""
     promoting: bool = False
     """Its service is still being promoted: it accepts and reports so."""
     due_ns: int = 0
@@ -191,6 +194,7 @@ class Lab:
                 case effects.Send(number, message):
                     for node in self.nodes.values():
                         if node.session == number and not node.cut and not node.deaf:
+                            node.weights = message if isinstance(message, WeightsUpdate) else node.weights
                             self._agent(node, agent_events.Received(message))
                 case effects.CloseSession(number, reason, _, message):
                     for node in self.nodes.values():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from primacy_coordinator.core.causes import explain
 from primacy_coordinator.core.model import RegionStatus, RoutingStrategy
 from primacy_coordinator.core.planning import ASSUMED_USE, FILL, Site, capacities, demands, plan
 from primacy_coordinator.core.routing import QUANTA, SERVES, RegionInput, WeightsInput, WeightsResult, weigh
@@ -95,12 +98,12 @@ def test_the_reads_of_a_region_that_does_not_serve_go_where_there_is_room(status
     assert reads(regions)["a"] == {"a": 0, "b": 0.5, "c": 0.5}
 
 
-def test_health_scales_capacity_with_overprovisioning() -> None:
+def test_health_scales_capacity_and_a_region_with_half_of_its_instances_is_filled_to_less_than_those_can() -> None:
     regions = changed(
         abc((100, 60), (100, 0), (100, 0)), "a", status=RegionStatus.DEGRADED, healthy_share=0.5
     )  # fmt: skip
-    assert reads(regions)["a"]["a"] == pytest.approx(0.7 * FILL * 100 / 60, abs=0.001)
-    assert reads(regions, overprovisioning=2.0)["a"]["a"] == 1
+    assert reads(regions)["a"]["a"] == pytest.approx(0.5 * FILL * 100 / 60, abs=0.001)
+    assert reads(regions, overprovisioning=2.0) == reads(regions), "the headroom is that room"
     assert reads(changed(regions, "a", status=RegionStatus.SUSPECT))["a"]["a"] == 1, "not asked while it is SUSPECT"
     # With too few that look healthy, figures of health are not believed.
     panic = changed(changed(regions, "b", status=RegionStatus.DOWN), "c", status=RegionStatus.DOWN)
@@ -195,6 +198,31 @@ def test_reasons_name_who_spills_where() -> None:
     assert dict(result_of(sick).reasons)["a"].startswith(
         "DEGRADED: counts for 10%, its healthy instances; it has no room"
     )
+
+
+def test_the_example_of_the_page_is_what_comes_out() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "weights.md").read_text(encoding="utf-8")
+    far = {("ap-south", "eu-west"): 120, ("ap-south", "us-east"): 190, ("eu-west", "us-east"): 80}
+    rtts = tuple((a, b, ms * MILLISECOND_NS) for (x, y), ms in far.items() for a, b in ((x, y), (y, x)))
+    sizes = (("ap-south", 200.0, 60.0), ("eu-west", 100.0, 130.0), ("us-east", 100.0, 50.0))
+    regions = tuple(region(name, capacity=capacity, demand=demand) for name, capacity, demand in sizes)
+    given_ = WeightsInput(RoutingStrategy.OPTIMAL, regions, "us-east", (), rtts, 0.5, 1.4)
+    result = weigh(given_)
+    causes = {(client, name): parts for client, row in explain(given_, result.read) for name, parts in row}
+    for client, row in result.read:
+        for name, share in row:
+            if share:
+                because = " ".join(
+                    f"{'−' if part < 0 else '+'} {cause} {abs(part) * 100:.1f} %"
+                    for cause, part in causes[client, name]
+                ).removeprefix("+ ")
+                line = f"{client} {name} {share * 100:.1f} % {because}".replace(".0 %", " %")
+                assert re.search(re.escape(line).replace(r"\ ", " +"), page), line
+    for name, reason in result.reasons:
+        assert re.search(f"^{name} +{re.escape(reason)}$", page, re.MULTILINE), reason
+    dead = replace(given_, regions=changed(regions, "eu-west", status=RegionStatus.DOWN))
+    row = dict(dict(weigh(dead).read)["eu-west"])
+    assert {name: round(share * 130) for name, share in row.items()} == {"ap-south": 100, "eu-west": 0, "us-east": 30}
 
 
 @given(INPUTS, st.lists(st.tuples(SIZES, SIZES), min_size=6, max_size=6))

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy_coordinator.core.causes import explain
 from primacy_coordinator.core.model import RegionStatus, RoutingStrategy
 from primacy_coordinator.core.routing import QUANTA, Matrix, Shares, WeightsInput, usable_of, weigh
 from primacy_coordinator.core.shaping import Shaped, is_urgent, shape
@@ -99,19 +98,6 @@ def test_what_is_urgent_and_what_is_not() -> None:
     assert is_urgent(well, plain(drained))
 
 
-@given(INPUTS, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=6, max_size=6))
-def test_causes_add_up_to_the_share(given_: WeightsInput, factors: list[tuple[float, float]]) -> None:
-    regions = tuple(
-        replace(r, drain=drain, ramp=ramp) for r, (drain, ramp) in zip(given_.regions, factors, strict=False)
-    )
-    found = replace(given_, regions=regions)
-    read = weigh(found).read
-    causes = {(client, name): parts for client, row in explain(found, read) for name, parts in row}
-    for client, row in read:
-        for name, share in row:
-            assert abs(sum(part for _, part in causes.get((client, name), ())) - share) < 1e-9
-
-
 @given(INPUTS, st.sets(st.integers(0, 5), max_size=6))
 def test_a_drained_region_gets_nothing_and_only_all_drained_is_nowhere(given_: WeightsInput, which: set[int]) -> None:
     regions = tuple(replace(r, drain=0.0) if index in which else r for index, r in enumerate(given_.regions))
@@ -133,18 +119,3 @@ def test_a_small_change_of_health_moves_shares_by_little(count: int, errors: flo
         return dict(weigh(given_).read[0][1])["a"]
 
     assert abs(share(errors + more) - share(errors)) <= more + 2 * QUANTUM
-
-
-def test_every_cause_has_its_name() -> None:
-    regions = (
-        region("ap-south", RegionStatus.DEGRADED, healthy_share=0.25),
-        region("eu-west", ramp=0.5),
-        region("us-east", drain=0.5),
-        region("us-west", RegionStatus.DOWN),
-    )
-    read = weigh(plain(regions)).read
-    causes = dict(dict(explain(plain(regions), read))["eu-west"])
-    assert [name for name, _ in causes["ap-south"]] == ["policy", "status", "health", "slow_start", "drain"]
-    assert [name for name, _ in causes["us-west"]] == ["policy", "status"]
-    pinned = plain(regions, pins=(("eu-west", (("us-east", 1.0),)),))
-    assert dict(dict(explain(pinned, weigh(pinned).read))["eu-west"])["us-east"][-1][0] == "pin"

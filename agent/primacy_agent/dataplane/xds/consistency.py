@@ -3,75 +3,76 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from primacy_agent.dataplane.xds.descriptors import message
-from primacy_agent.dataplane.xds.kinds import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from primacy_agent.dataplane.xds.kinds import CLUSTER, LISTENER, ROUTES
 
+Messages = Mapping[str, Sequence[Any]]
+"""By type."""
 WEIGHTS_SUM_MAX = 2**32 - 1
 """Of one priority: gRPC rejects more."""
-PRIORITY_MAX = 128
+PRIORITIES_MAX = 128
 
 
-def problems_of(messages: Mapping[str, Iterable[Any]], withheld: frozenset[str]) -> list[str]:
-    """Everything that is wrong, for people; empty if nothing is."""
-    return list(_problems({kind: list(found) for kind, found in messages.items()}, withheld))
-
-
-def _problems(messages: Mapping[str, list[Any]], withheld: frozenset[str]) -> Iterator[str]:
-    clusters = [one.name for one in messages[CLUSTER]]
-    assigned = [one.cluster_name for one in messages[ENDPOINTS]]
-    routes = [one.name for one in messages[ROUTES]]
-    for kind, names in (("cluster", clusters), ("assignment", assigned), ("route configuration", routes)):
-        yield from (f"the {kind} {name!r} is there twice" for name in sorted(_twice(names)))
-    for name in sorted(set(clusters) - set(assigned) - withheld):
-        yield f"the cluster {name!r} has no endpoint assignment"
-    for name in sorted((set(assigned) | withheld) - set(clusters)):
-        yield f"there are endpoints for {name!r}, which is no cluster"
-    for one in messages[ROUTES]:
-        for name in sorted(_clusters_of(one) - set(clusters)):
+def frame_problems(frame: Messages) -> Iterator[str]:
+    """What is wrong among clusters, routes and listeners, for people."""
+    clusters = {one.name for one in frame[CLUSTER]}
+    routes = {one.name for one in frame[ROUTES]}
+    for kind, noun in ((CLUSTER, "cluster"), (ROUTES, "route configuration"), (LISTENER, "listener")):
+        for name in sorted(_twice(one.name for one in frame[kind])):
+            yield f"the {noun} {name!r} is there twice"
+    for one in frame[ROUTES]:
+        for name in sorted(_clusters_of(one) - clusters):
             yield f"the routes {one.name!r} name the cluster {name!r}, which there is not"
-    for one in messages[LISTENER]:
+    for one in frame[LISTENER]:
         if _routes_of(one) not in routes:
             yield f"the listener {one.name!r} names the routes {_routes_of(one)!r}, which there are not"
-    for one in messages[ENDPOINTS]:
-        yield from (f"endpoints of {one.cluster_name!r}: {problem}" for problem in assignment_problems(one))
 
 
 def assignment_problems(assignment: Any) -> Iterator[str]:
     """Everything that Envoy or gRPC would reject a `ClusterLoadAssignment` for, or take for something else."""
-    by_priority: dict[int, list[Any]] = {}
+    cluster = assignment.cluster_name
+    weights: dict[int, int] = {}
+    seen = set()
     for group in assignment.endpoints:
-        by_priority.setdefault(group.priority, []).append(group)
-    if sorted(by_priority) != list(range(len(by_priority))):
-        yield f"priorities are {sorted(by_priority)}, not 0 and up without gaps"
-    if len(by_priority) > PRIORITY_MAX:
-        yield f"there are {len(by_priority)} priorities: at most {PRIORITY_MAX} are taken"
-    for priority, groups in sorted(by_priority.items()):
-        names = [(group.locality.region, group.locality.zone, group.locality.sub_zone) for group in groups]
-        for region, *_ in sorted(_twice(names)):
-            yield f"the region {region!r} is there twice in priority {priority}"
-        if sum(group.load_balancing_weight.value for group in groups) > WEIGHTS_SUM_MAX:
-            yield f"the weights of priority {priority} sum up to more than {WEIGHTS_SUM_MAX}"
-        for group in groups:
-            if group.load_balancing_weight.value < 1:
-                yield f"the region {group.locality.region!r} has no weight"
-            yield from _address_problems(group)
+        region, priority, weight = group.locality.region, group.priority, group.load_balancing_weight.value
+        if (priority, region) in seen:
+            yield f"{cluster!r}: the region {region!r} is there twice in priority {priority}"
+        seen.add((priority, region))
+        if weight < 1:
+            yield f"{cluster!r}: the region {region!r} has no weight"
+        weights[priority] = weights.get(priority, 0) + weight
+        yield from _address_problems(cluster, region, group.lb_endpoints)
+    if sorted(weights) != list(range(len(weights))):
+        yield f"{cluster!r}: priorities are {sorted(weights)}, not 0 and up without gaps"
+    if len(weights) > PRIORITIES_MAX:
+        yield f"{cluster!r}: there are {len(weights)} priorities: at most {PRIORITIES_MAX} are taken"
+    for priority, total in weights.items():
+        if total > WEIGHTS_SUM_MAX:
+            yield f"{cluster!r}: the weights of priority {priority} sum up to more than {WEIGHTS_SUM_MAX}"
 
 
-def _address_problems(group: Any) -> Iterator[str]:
-    region = group.locality.region
-    if not group.lb_endpoints:
-        yield f"the region {region!r} has no address"
-    for endpoint in group.lb_endpoints:
-        address = endpoint.endpoint.address.socket_address
+def _address_problems(cluster: str, region: str, endpoints: Sequence[Any]) -> Iterator[str]:
+    if not endpoints:
+        yield f"{cluster!r}: the region {region!r} has no address"
+    for one in endpoints:
+        address = one.endpoint.address.socket_address
         if not 0 < address.port_value <= 65_535:
-            yield f"the region {region!r} has the port {address.port_value}"
-        try:
-            ipaddress.ip_address(address.address)
-        except ValueError:
-            yield f"the region {region!r} has the address {address.address!r}, which is not an IP address"
+            yield f"{cluster!r}: the region {region!r} has the port {address.port_value}"
+        if not _is_ip(address.address):
+            yield f"{cluster!r}: the region {region!r} has the address {address.address!r}, which is not an IP address"
+
+
+@lru_cache(maxsize=1024)
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _clusters_of(routes: Any) -> set[str]:

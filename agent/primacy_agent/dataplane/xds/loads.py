@@ -1,7 +1,7 @@
 """What Envoy and gRPC clients say they sent where: the load reporting service.
 
 It is a signal, not accounting: a client counts from its first answer on, and what it sent while the agent was away is
-lost.
+lost. Envoy counts every try of a request, and as an error what failed though another try saved it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import grpc.aio
 from primacy_wire.bootstraps import WRITE_SUFFIX
 from primacy_wire.errors import Exhausted
 
+from primacy_agent.core.traffic import Traffic
 from primacy_agent.dataplane.outputs import Counted
 from primacy_agent.dataplane.xds.descriptors import message
 
@@ -37,11 +38,8 @@ class Loads:
         self._classes = {group: READ, group + WRITE_SUFFIX: WRITE}
         self._counted = counted
         self._readers: set[asyncio.Task[None]] = set()
-        self._regions: frozenset[str] = frozenset()
-
-    def follow(self, regions: frozenset[str]) -> None:
-        """These are registered; what is said of others is not counted."""
-        self._regions = regions
+        self.traffic: Traffic | None = None
+        """It knows which regions are registered; what is said of others is not counted."""
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For a server."""
@@ -76,11 +74,14 @@ class Loads:
         begun = False
         async for request in requests:
             if not begun:
-                # The first says who it is, and wants to know what to report: all but Envoy's cluster for this agent.
+                # The first says who it is, and wants to know what to report. Clusters may have names of their own, and
+                # be known by what they ask endpoints for; clients that cannot report all are asked for the usual.
                 begun = True
                 await context.write(
                     message("envoy.service.load_stats.v3.LoadStatsResponse")(
-                        clusters=sorted(self._classes), load_reporting_interval={"seconds": INTERVAL_S}
+                        send_all_clusters=True,
+                        clusters=sorted(self._classes),
+                        load_reporting_interval={"seconds": INTERVAL_S},
                     )
                 )
             self.hear(request)
@@ -88,13 +89,14 @@ class Loads:
     def hear(self, request: Any) -> None:
         """Count one report."""
         self.reports_count += bool(request.cluster_stats)
+        regions = set(self.traffic.regions) if self.traffic is not None else set()
         for cluster in request.cluster_stats:
-            traffic_class = self._classes.get(cluster.cluster_name)
+            traffic_class = self._classes.get(cluster.cluster_service_name or cluster.cluster_name)
             if traffic_class is None:
                 continue
             for place in cluster.upstream_locality_stats:
                 region = place.locality.region
-                if region in self._regions:
+                if region in regions:
                     self._count(region, traffic_class, "ok", place.total_successful_requests)
                     self._count(region, traffic_class, "error", place.total_error_requests)
             self._count("", traffic_class, "dropped", cluster.total_dropped_requests)

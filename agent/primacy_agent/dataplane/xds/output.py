@@ -11,10 +11,9 @@ from primacy_agent.dataplane.addresses import Places
 from primacy_agent.dataplane.config import UNIX, XdsConfig
 from primacy_agent.dataplane.outputs import Counted, Figure, Tell, XdsClientView
 from primacy_agent.dataplane.resolving import Lookup, Resolver, look_up
-from primacy_agent.dataplane.xds.consistency import problems_of
+from primacy_agent.dataplane.xds.building import build_assignments, build_frame, freeze, problems_of
 from primacy_agent.dataplane.xds.loads import Loads
 from primacy_agent.dataplane.xds.serving import Discovery
-from primacy_agent.dataplane.xds.snapshot import build_messages, freeze
 from primacy_agent.dataplane.xds.subscriptions import Rejection
 
 STOP_S = 0.2
@@ -77,7 +76,7 @@ class XdsOutput:
 
     def apply(self, traffic: Traffic) -> None:
         self._traffic = traffic
-        self.loads.follow(frozenset(traffic.regions))
+        self.loads.traffic = traffic
         self._resolver.follow(traffic.endpoints)
         self._publish()
 
@@ -119,13 +118,15 @@ class XdsOutput:
         before = self.discovery.snapshot
         if before is None and places.waiting & _used(traffic):
             return  # The names of endpoints are being looked up: it calls again.
-        self._say_missing(traffic, places)
-        messages, withheld = build_messages(traffic, places, self._config.protocol, before)
-        problems = problems_of(messages, withheld)
+        if places.problems or self._missing:
+            self._say_missing(traffic, places)
+        frame = build_frame(traffic.group, self._config.protocol, traffic.panic_threshold)
+        assignments, withheld = build_assignments(traffic, places, before)
+        problems = [*problems_of(frame, assignments, withheld)]
         self._say_inconsistent(problems)
         if problems:
             return
-        snapshot = freeze(messages, withheld, traffic.version)
+        snapshot = freeze(frame, assignments, withheld, traffic.version)
         if snapshot != before:
             self.discovery.publish(snapshot)
 

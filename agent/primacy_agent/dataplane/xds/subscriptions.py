@@ -21,8 +21,10 @@ NAMES_MAX = 1_000
 NAME_LENGTH_MAX = 512
 TYPES_MAX = 20
 """On one stream; there are four that anybody is told anything of."""
-DETAIL_LENGTH_MAX = 500
-"""Of a client's reason for a rejection."""
+REASON_LENGTH_MAX = 500
+"""Of a client's reason for a rejection; what is over that is cut out of its middle."""
+_DUMP = "goo.gle/debug"
+"""How the dump of a message begins."""
 
 
 class Heard(Enum):
@@ -99,7 +101,7 @@ class Subscription:
     def nacked(self, reason: str) -> Rejection:
         """The newest."""
         self.nacks += 1
-        self.rejection = reason[:DETAIL_LENGTH_MAX] or "it gave no reason"
+        self.rejection = shortened(reason)
         self.answered = True
         return Rejection(self.type_url, self.sent_version, self.rejection)
 
@@ -118,6 +120,17 @@ class Subscription:
 
     def _nonce(self, number: int) -> str:
         return f"{short(self.type_url)}-{number}"
+
+
+def shortened(reason: str) -> str:
+    """A client's reason on one line. Envoy puts a dump of the whole message before it, whose spaces vary."""
+    if reason.startswith(_DUMP) and "\n: " in reason:
+        reason = reason.rpartition("\n: ")[2]
+    text = " ".join(reason.split())
+    if len(text) > REASON_LENGTH_MAX:
+        half = REASON_LENGTH_MAX // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return text or "it gave no reason"
 
 
 NONCE_DIGITS_MAX = 20

@@ -1171,11 +1171,32 @@ class GetWeightsResponse(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    @typing.final
+    class EndpointsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ROW_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
     AGE_FIELD_NUMBER: builtins.int
     STRATEGY_FIELD_NUMBER: builtins.int
     SHUNNED_FIELD_NUMBER: builtins.int
+    ENDPOINTS_FIELD_NUMBER: builtins.int
     version: builtins.int
     """The coordinator's version of it; 0 before the first came."""
     strategy: routing_pb2.RoutingStrategy.ValueType
@@ -1192,6 +1213,10 @@ class GetWeightsResponse(message.Message):
     def shunned(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Regions whose share the agent itself lowered because it sees that they are dead, by the policy's `local_shift_max`."""
 
+    @builtins.property
+    def endpoints(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """Where the service of each registered region is: `host:port`. Empty for a region that names none."""
+
     def __init__(
         self,
         *,
@@ -1200,10 +1225,11 @@ class GetWeightsResponse(message.Message):
         age: duration_pb2.Duration | None = ...,
         strategy: routing_pb2.RoutingStrategy.ValueType = ...,
         shunned: abc.Iterable[builtins.str] | None = ...,
+        endpoints: abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_version", b"_version", "age", b"age", "row", b"row", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_version", b"_version", "age", b"age", "row", b"row", "shunned", b"shunned", "strategy", b"strategy", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_version", b"_version", "age", b"age", "endpoints", b"endpoints", "row", b"row", "shunned", b"shunned", "strategy", b"strategy", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__version: _TypeAlias = typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = typing.Literal["_version", b"_version"]  # noqa: Y015

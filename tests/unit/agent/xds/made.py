@@ -7,7 +7,8 @@ from dataclasses import replace
 from primacy_agent.core.traffic import Row, Traffic
 from primacy_agent.dataplane.addresses import Places, locate
 from primacy_agent.dataplane.config import UpstreamProtocol
-from primacy_agent.dataplane.xds.snapshot import Snapshot, build_messages, freeze
+from primacy_agent.dataplane.xds.building import build_assignments, build_frame, freeze
+from primacy_agent.dataplane.xds.snapshot import Snapshot
 
 ENDPOINTS = (("ap", "10.0.0.1:80"), ("eu", "10.0.0.2:80"), ("us", "10.0.0.3:80"))
 
@@ -36,5 +37,11 @@ def places(traffic: Traffic = TRAFFIC) -> Places:
 def snapshot(read: Row = TRAFFIC.read, write: Row = TRAFFIC.write, panic: float = 0.5) -> Snapshot:
     """With other rows, or (by the panic threshold) other clusters."""
     traffic = replace(TRAFFIC, read=read, write=write, panic_threshold=panic)
-    messages, withheld = build_messages(traffic, places(traffic), UpstreamProtocol.HTTP1, None)
-    return freeze(messages, withheld, traffic.version)
+    assignments, withheld = build_assignments(traffic, places(traffic), None)
+    return freeze(build_frame("shop", UpstreamProtocol.HTTP1, panic), assignments, withheld, traffic.version)
+
+
+def nowhere() -> Snapshot:
+    """No region has an address."""
+    assignments, withheld = build_assignments(TRAFFIC, Places(), None)
+    return freeze(build_frame("shop", UpstreamProtocol.HTTP1, 0.5), assignments, withheld, TRAFFIC.version)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy_agent.dataplane.addresses import Places
-from primacy_agent.dataplane.config import UpstreamProtocol
 from primacy_agent.dataplane.xds.incremental import DeltaRequest, DeltaResponse, DeltaStream
 from primacy_agent.dataplane.xds.kinds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SHORT
 from primacy_agent.dataplane.xds.serving import NO_LISTENERS
-from primacy_agent.dataplane.xds.snapshot import Snapshot, build_messages, freeze
+from primacy_agent.dataplane.xds.snapshot import Snapshot
 from primacy_agent.dataplane.xds.subscriptions import NAMES_MAX, Heard
 from primacy_wire.errors import InvalidRequest
 
-from tests.unit.agent.xds.made import TRAFFIC, row, snapshot
+from tests.unit.agent.xds.made import nowhere, row, snapshot
 
 FIRST = snapshot()
 SECOND = snapshot(row(us=1.0))
@@ -119,8 +117,7 @@ def test_a_rejected_push_is_not_repeated_and_the_next_one_is_sent() -> None:
 
 
 def test_what_there_is_not_is_told_once_and_sent_when_there_is() -> None:
-    messages, withheld = build_messages(TRAFFIC, Places(), UpstreamProtocol.HTTP1, None)
-    stream = DeltaStream(freeze(messages, withheld, 7))
+    stream = DeltaStream(nowhere())
     ask(stream, ENDPOINTS, "shop", "other")
     assert shown(drain(stream)) == [("eds", [], ["other"])], "nothing is said of what is not known yet"
     ask(stream, SECRET, "key")

@@ -245,7 +245,7 @@ async def test_what_clients_say_they_sent_is_counted_by_region_and_class() -> No
         made.output.apply(TRAFFIC)
         await call.write(Report(node={"id": "envoy-1"}))
         answer = await call.read()
-        assert list(answer.clusters) == ["shop", "shop.write"]
+        assert answer.send_all_clusters and list(answer.clusters) == ["shop", "shop.write"]
         assert answer.load_reporting_interval.seconds == INTERVAL_S
         place = {"locality": {"region": "us"}, "total_successful_requests": 9, "total_error_requests": 1}
         strange = {"locality": {"region": "mars"}, "total_successful_requests": 5}
@@ -253,7 +253,11 @@ async def test_what_clients_say_they_sent_is_counted_by_region_and_class() -> No
             Report(
                 cluster_stats=[
                     {"cluster_name": "shop", "upstream_locality_stats": [place, strange], "total_dropped_requests": 3},
-                    {"cluster_name": "shop.write", "upstream_locality_stats": [place]},
+                    {
+                        "cluster_name": "mine",
+                        "cluster_service_name": "shop.write",
+                        "upstream_locality_stats": [place],
+                    },
                     {"cluster_name": "primacy-xds", "upstream_locality_stats": [place]},
                 ]
             )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from primacy_agent.dataplane.config import UpstreamProtocol
 from primacy_agent.dataplane.xds.kinds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SHORT
 from primacy_agent.dataplane.xds.serving import NO_LISTENERS
-from primacy_agent.dataplane.xds.snapshot import Snapshot, build_messages, freeze
+from primacy_agent.dataplane.xds.snapshot import Snapshot
 from primacy_agent.dataplane.xds.subscriptions import NAMES_MAX, TYPES_MAX, Heard, Rejection
 from primacy_agent.dataplane.xds.world import WorldRequest, WorldResponse, WorldStream
 from primacy_wire.errors import InvalidRequest
 
-from tests.unit.agent.xds.made import TRAFFIC, row, snapshot
+from tests.unit.agent.xds.made import nowhere, row, snapshot
 
 FIRST = snapshot()
 SECOND = snapshot(row(us=1.0))
@@ -203,10 +202,7 @@ def test_what_there_is_not_is_answered_with_nothing_and_shown() -> None:
 
 
 def test_who_asks_for_endpoints_that_are_not_known_yet_waits() -> None:
-    from primacy_agent.dataplane.addresses import Places
-
-    messages, withheld = build_messages(TRAFFIC, Places(), UpstreamProtocol.HTTP1, None)
-    stream = WorldStream(freeze(messages, withheld, 7))
+    stream = WorldStream(nowhere())
     ask(stream, ENDPOINTS, "shop")
     assert drain(stream) == []
     assert all(not one.unknown for one in stream.views(stream.subscriptions))
