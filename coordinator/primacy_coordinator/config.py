@@ -110,6 +110,19 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     """Who signs the certificates of https addresses, PEM. Empty: the system's authorities."""
 
 
+class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What was measured, in a file of its own beside the journal."""
+
+    minutes_kept: Duration = Duration.of("7d")
+    """How long figures of each minute are kept on disk. 6 h to 62 days."""
+    hours_kept: Duration = Duration.of("63d")
+    """How long figures of each hour are kept on disk. 1 to 400 days."""
+    disk_max: Annotated[int, msgspec.Meta(ge=16, le=1_048_576)] = 512
+    """The most that the file takes, in MiB; what does not fit goes, the oldest first."""
+    memory_max: Annotated[int, msgspec.Meta(ge=32, le=65_536)] = 512
+    """The most that figures take in memory, in MiB, all groups together."""
+
+
 class CoordinatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Everything that a coordinator can be told before it starts."""
 
@@ -125,6 +138,7 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     tls: TlsConfig | None = None
     history: HistoryConfig = HistoryConfig()
     alerts: AlertsConfig = AlertsConfig()
+    metrics: MetricsConfig = MetricsConfig()
     max_concurrent_failovers: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 3
     """Groups that may fail over at once when their peers do not confirm that the region is gone; 0: any number."""
 
@@ -151,6 +165,12 @@ def load_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str
         if not _HOST.fullmatch(host)
     ]
     problems += _alert_problems(config.alerts)
+    for name, value, least, most in (
+        ("metrics.minutesKept", config.metrics.minutes_kept, "6h", "62d"),
+        ("metrics.hoursKept", config.metrics.hours_kept, "1d", "400d"),
+    ):
+        if not Duration.of(least) <= value <= Duration.of(most):
+            problems.append(f"{name}: must be from {least} to {most}")
     if problems:
         raise ConfigError(problems)
     return config

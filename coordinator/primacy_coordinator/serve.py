@@ -15,6 +15,7 @@ from primacy_wire import json_log
 from primacy_wire.collector import calm_collector
 from primacy_wire.daemon import FolderError, StateFolder
 from primacy_wire.errors import InvalidRequest
+from primacy_wire.instant import SECOND_NS
 from primacy_wire.policy_file import place_of, policy_from_text
 from primacy_wire.server import ListenError, add_health_and_reflection, listen, make_server
 from primacy_wire.settings import ConfigError
@@ -26,8 +27,10 @@ from primacy_coordinator.rpc.policies import parse_policy
 from primacy_coordinator.services import SERVICES, Services
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.failures import ShellError
+from primacy_coordinator.shell.monitoring import Monitoring
 from primacy_coordinator.store.api import StoreError
 from primacy_coordinator.store.history import SqliteHistory
+from primacy_coordinator.store.metrics import Kept, SqliteMetrics
 from primacy_coordinator.store.sqlite import SqliteStore
 from primacy_coordinator.web.app import Web
 from primacy_coordinator.web.guard import Guard
@@ -37,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 STORE_FILE = "store.db"
 JOURNAL_FILE = "journal.db"
+METRICS_FILE = "metrics.db"
 STOP_SECONDS_MAX = 0.5
 """How long calls in flight may take once the coordinator stops. Sessions are sent away at once."""
 
@@ -100,12 +104,18 @@ async def _serve(settings: Settings) -> None:
         stack.push_async_callback(store.close)
         history = SqliteHistory(config.data_dir / JOURNAL_FILE, config.history.events_kept)
         stack.push_async_callback(history.close)
+        metrics = SqliteMetrics(config.data_dir / METRICS_FILE, _kept(config))
+        stack.push_async_callback(metrics.close)
         coordinator = Coordinator(store, history, config.max_concurrent_failovers)
+        monitoring = Monitoring(
+            coordinator, metrics, config.metrics.memory_max << 20, config.metrics.minutes_kept // SECOND_NS
+        )
+        stack.push_async_callback(monitoring.close)
         server = make_server()
         port = listen(server, config.grpc.address, config.server_tls(), config.insecure)
         grpc_address = _with_port(config.grpc.address, port)
         build = version("primacy")
-        services = Services.of(coordinator, build)
+        services = Services.of(coordinator, monitoring, build)
         services.add_to(server)
         health = await add_health_and_reflection(server, SERVICES)
         web: Web | None = None
@@ -118,6 +128,7 @@ async def _serve(settings: Settings) -> None:
             web = Web(services.backend(coordinator, build, grpc_address), _guard(config, http_address))
             web_server = WebServer(web.app, bound)
         await coordinator.start(settings.policy)
+        monitoring.start()
         calm_collector()
         await server.start()
         await health.set_serving(True)
@@ -144,6 +155,11 @@ async def _serve(settings: Settings) -> None:
 
 def _guard(config: CoordinatorConfig, http_address: str) -> Guard:
     return Guard(http_address, config.http.hosts, config.dashboard.actions)
+
+
+def _kept(config: CoordinatorConfig) -> Kept:
+    metrics = config.metrics
+    return Kept(metrics.minutes_kept // SECOND_NS, metrics.hours_kept // SECOND_NS, metrics.disk_max << 20)
 
 
 def _say_why(serving: asyncio.Task[None]) -> None:
@@ -181,7 +197,7 @@ class _Reloader:
         json_log.setup(log.level.value, log.format is LogFormat.JSON)
         fixed = [
             name
-            for name in ("data_dir", "insecure", "grpc", "http", "dashboard", "tls", "history", "alerts")
+            for name in ("data_dir", "insecure", "grpc", "http", "dashboard", "tls", "history", "alerts", "metrics")
             if getattr(new.config, name) != getattr(old.config, name)
         ]
         if fixed:

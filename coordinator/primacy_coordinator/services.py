@@ -28,6 +28,7 @@ from primacy_coordinator.rpc.replication import ReplicationService
 from primacy_coordinator.rpc.routes import RoutingService
 from primacy_coordinator.rpc.status import StatusService
 from primacy_coordinator.shell.coordinator import Coordinator
+from primacy_coordinator.shell.monitoring import Monitoring
 from primacy_coordinator.web.app import Backend
 from primacy_coordinator.web.feed import Sources
 
@@ -52,8 +53,8 @@ class Services:
     calls: Calls
 
     @staticmethod
-    def of(coordinator: Coordinator, build: str) -> Services:
-        calls = Calls(coordinator)
+    def of(coordinator: Coordinator, monitoring: Monitoring, build: str) -> Services:
+        calls = Calls(coordinator, monitoring)
         return Services(
             agent=AgentService(calls),
             election=ElectionService(calls),

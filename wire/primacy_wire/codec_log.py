@@ -192,6 +192,7 @@ def metrics_to_proto(snapshot: MetricsSnapshot) -> pb.MetricsSnapshot:
             )
             for series in snapshot.series
         ],
+        dropped=snapshot.dropped,
     )
 
 
@@ -242,11 +243,19 @@ def _read_snapshot(proto: pb.MetricsSnapshot, checks: Checks, path: str, of_regi
     checks.count(f"{path}version", proto.version, least=1)
     checks.count(f"{path}windowNs", proto.window_ns, least=1)
     checks.count(f"{path}wallNs", proto.wall_ns)
+    checks.count(f"{path}dropped", proto.dropped)
     series = tuple(
         _read_series(one, checks, f"{path}series[{index}]", of_region) for index, one in enumerate(proto.series)
     )
     return MetricsSnapshot(
-        proto.region, proto.agent, proto.incarnation, proto.version, proto.window_ns, proto.wall_ns, series
+        proto.region,
+        proto.agent,
+        proto.incarnation,
+        proto.version,
+        proto.window_ns,
+        proto.wall_ns,
+        series,
+        proto.dropped,
     )
 
 

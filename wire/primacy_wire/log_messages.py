@@ -188,6 +188,8 @@ class MetricsSnapshot:
     wall_ns: int
     """End of the window, by the agent's wall clock."""
     series: tuple[SeriesSketch, ...] = ()
+    dropped: int = 0
+    """Values that the agent has left out in its life, because it had too many series."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ BY_REQUEST = ("latency_seconds", "error_rate")
 when they are merged."""
 SAMPLED_NS_MAX = 2 * SECOND_NS
 """A sample speaks for no longer than so, however long ago the last one was."""
+DROPPED_MAX = 2**62
 REQUESTS_MAX = 2**36
 """In one sample."""
 WRITE = 2
@@ -80,7 +81,14 @@ class Rollup:
             return None
         self._version += 1
         return MetricsSnapshot(
-            self._region, self._agent, self._incarnation, self._version, length_ns, now.wall_ns, series
+            self._region,
+            self._agent,
+            self._incarnation,
+            self._version,
+            length_ns,
+            now.wall_ns,
+            series,
+            min(self.dropped, DROPPED_MAX),
         )
 
 

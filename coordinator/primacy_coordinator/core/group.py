@@ -26,6 +26,7 @@ from primacy_coordinator.core import (
     damping,
     dispatch,
     draining,
+    glance,
     lineage,
     moves,
     notices,
@@ -51,11 +52,13 @@ from primacy_coordinator.core.events import (
     Stalled,
     TimePassed,
 )
+from primacy_coordinator.core.glance import Looks
 from primacy_coordinator.core.loading import load
 from primacy_coordinator.core.log import compaction, durability, heartbeat, sharing, streaming, transfers
 from primacy_coordinator.core.log import readings as log_readings
 from primacy_coordinator.core.log_model import ConflictRecord, ConflictState
 from primacy_coordinator.core.model import FailoverRecord, Loaded, PolicyRecord
+from primacy_coordinator.core.monitor.seen import Seen
 from primacy_coordinator.core.state import Session
 from primacy_coordinator.core.turn import Turn
 from primacy_coordinator.core.views import (
@@ -229,6 +232,9 @@ class Group:
 
     def view(self, now: Now) -> GroupView:
         return readings.group_view(self._state, now)
+
+    def glance(self, now: Now, looks: Looks) -> Seen:
+        return glance.glance(self._state, now, looks)
 
     def lease_view(self, now: Now) -> LeaseView:
         return readings.lease_view(self._state, now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from statistics import median_low
 
@@ -301,12 +301,17 @@ def capacity_of(region: Region) -> float:
     return region.record.capacity or max(0.0, _total(load.capacity for load in _loads(region)))
 
 
-def round_trips(state: State) -> tuple[tuple[str, str, int], ...]:
-    """(from region, to region, ns): the median over agents, the endpoint's before the agents'; sorted."""
+def round_trips(state: State, looking: Container[str] | None = None) -> tuple[tuple[str, str, int], ...]:
+    """(from region, to region, ns): the median over agents, the endpoint's before the agents'; sorted.
+
+    `looking`: only what is seen from these regions.
+    """
     by_endpoint: dict[tuple[str, str], list[int]] = defaultdict(list)
     by_agent: dict[tuple[str, str], list[int]] = defaultdict(list)
     for agent in state.agents.values():
         if agent.report is None or agent.session is None:
+            continue
+        if looking is not None and agent.record.region not in looking:
             continue
         for sight in agent.report.sights:
             if sight.reachable and sight.rtt_ns >= 0 and sight.region in state.regions:

@@ -53,7 +53,7 @@ def _causes(state: State) -> ClientCauses:
     return weights.causes
 
 
-def weights_view(state: State) -> WeightsView:
+def weights_view(state: State, explained: bool = True) -> WeightsView:
     result = state.weights.result
     return WeightsView(
         version=state.weights.version,
@@ -62,7 +62,7 @@ def weights_view(state: State) -> WeightsView:
         write=result.write,
         panic=result.panic,
         reasons=result.reasons,
-        causes=_causes(state),
+        causes=_causes(state) if explained else (),
     )
 
 
@@ -115,8 +115,11 @@ def _agent(now: Now, agent: Agent) -> AgentView:
     )
 
 
-def group_view(state: State, now: Now) -> GroupView:
-    """Everything at once: for status screens, not for hot paths."""
+def group_view(state: State, now: Now, for_monitoring: bool = False) -> GroupView:
+    """Everything at once: for status screens, not for hot paths.
+
+    `for_monitoring` leaves out what is dear in large groups, and known otherwise: sights, and the causes of weights.
+    """
     return GroupView(
         group=state.group,
         store_id=state.store_id,
@@ -127,10 +130,10 @@ def group_view(state: State, now: Now) -> GroupView:
         policy=state.policy,
         policy_version=state.policy_record.version,
         regions=tuple(_region(state, now, region) for _, region in sorted(state.regions.items())),
-        weights=weights_view(state),
+        weights=weights_view(state, explained=not for_monitoring),
         failover=state.move.record if state.move else None,
         failovers=tuple(reversed(state.failovers.values())),
-        sights=sights(state, now),
+        sights=() if for_monitoring else sights(state, now),
         overrides=overrides.views(state, now.mono_ns),
         self_doubt=_self_doubt(state, now),
     )

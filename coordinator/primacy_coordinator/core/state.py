@@ -86,6 +86,10 @@ class Agent:
     """What it measured in its newest window."""
     metrics_ns: int = 0
     """When that came."""
+    metrics_dropped: int = 0
+    """Values of its life that were left out of what it measured, by itself or here, for it had too many series."""
+    metrics_dropped_told: int = 0
+    """Of those, what it said itself."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from primacy_coordinator.rpc.fields import Fields, group_name
 from primacy_coordinator.rpc.refusals import shell_error
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.failures import ShellError
+from primacy_coordinator.shell.monitoring import Monitoring, Watched
 from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.store.api import EventFilter, StoredEvent, StoreError
 
@@ -31,8 +32,9 @@ JOURNAL_SECONDS_MAX = 2
 class Calls:
     """The servicers' way to the groups. Every method raises `primacy_wire.errors` and nothing else."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
+    def __init__(self, coordinator: Coordinator, monitoring: Monitoring | None = None) -> None:
         self.coordinator = coordinator
+        self._monitoring = monitoring
 
     def runner(self, group: str, path: str = "group") -> Runner:
         """The group of that name; empty means `default`. One that does not exist is never made by a typo."""
@@ -44,6 +46,19 @@ class Calls:
         if runner is None:
             raise NotFound("group", name, "CreateGroup makes one, ListGroups shows those that exist")
         return runner
+
+    @property
+    def monitoring(self) -> Monitoring:
+        if self._monitoring is None:
+            raise Unavailable("this coordinator measures nothing", "NOT_MEASURED")
+        return self._monitoring
+
+    def watched(self, group: str) -> Watched:
+        """What monitoring knows of a group that exists."""
+        found = self.monitoring.watched(self.runner(group).name)
+        if found is None or found.monitor.second < 0:
+            raise Unavailable("nothing is measured of this group yet: try again", "NOT_MEASURED")
+        return found
 
     async def read(self, group: str, take: Callable[[Group, Now], T]) -> T:
         """A copy that `take` makes of the group, once it is durable (I7)."""

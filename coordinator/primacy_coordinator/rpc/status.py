@@ -40,7 +40,7 @@ FAILSAFE_NOTE = (
 
 class StatusService(MonitoringMethods):
     def __init__(self, calls: Calls, version: str) -> None:
-        self._calls = calls
+        super().__init__(calls)
         self._version = version
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from primacy_wire.clock import read_now
 from primacy_wire.names import DEFAULT_GROUP
@@ -31,6 +32,8 @@ class Coordinator:
         self.stalls = Stalls(self.runners)
         self.brake = Brake(failovers_max)
         self.started_wall_ns = read_now().wall_ns
+        self.troubles: dict[str, Callable[[], str]] = {}
+        """What works beside the groups -> why it does not; each adds itself."""
         self.ready = False
         """Every group that the store holds is loaded."""
         self._runners: dict[str, Runner] = {}
@@ -70,6 +73,7 @@ class Coordinator:
         found = [f"group {r.name}: {r.trouble}" for r in self._runners.values() if r.trouble]
         if self.history.trouble:
             found.append(f"journal: {self.history.trouble}")
+        found += [f"{name}: {text}" for name, trouble in self.troubles.items() if (text := trouble())]
         return found
 
     async def create(self, name: str, policy: Policy | None) -> Runner:

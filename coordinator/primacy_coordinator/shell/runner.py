@@ -450,6 +450,14 @@ class Runner:
         except TimeoutError:
             raise StoreTrouble(self.trouble or "the store has not answered in time") from None
 
+    def glance(self, take: Callable[[Group, Now], T]) -> T | None:
+        """A copy at once, for figures that decide nothing: it may rest on what is not durable yet.
+
+        None: no machine is there.
+        """
+        machine = self._machine
+        return None if machine is None or self.retired else take(machine, read_now())
+
     async def watch(self, topics: frozenset[Topic], take: Callable[[Group, Now], T]) -> AsyncGenerator[T, None]:
         """The full current value, then again after every change of the topics; changes close together are one."""
         while True:

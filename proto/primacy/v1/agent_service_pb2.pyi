@@ -475,6 +475,7 @@ class MetricsSnapshot(message.Message):
     INCARNATION_FIELD_NUMBER: builtins.int
     WALL_NS_FIELD_NUMBER: builtins.int
     SERIES_FIELD_NUMBER: builtins.int
+    DROPPED_FIELD_NUMBER: builtins.int
     region: builtins.str
     """The region."""
     agent: builtins.str
@@ -487,6 +488,8 @@ class MetricsSnapshot(message.Message):
     """The agent's life, or that of the coordinator which merged: `version` begins anew with each."""
     wall_ns: builtins.int
     """When the window ended, by the agent's wall clock, in nanoseconds since 1970. For people."""
+    dropped: builtins.int
+    """Values that the agent has left out in its life, because it had too many series."""
     @builtins.property
     def series(self) -> containers.RepeatedCompositeFieldContainer[SeriesSketch]:
         """The series."""
@@ -501,10 +504,11 @@ class MetricsSnapshot(message.Message):
         incarnation: builtins.str = ...,
         wall_ns: builtins.int = ...,
         series: abc.Iterable[SeriesSketch] | None = ...,
+        dropped: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "incarnation", b"incarnation", "region", b"region", "series", b"series", "version", b"version", "wall_ns", b"wall_ns", "window_ns", b"window_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "dropped", b"dropped", "incarnation", b"incarnation", "region", b"region", "series", b"series", "version", b"version", "wall_ns", b"wall_ns", "window_ns", b"window_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

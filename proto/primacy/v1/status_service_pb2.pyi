@@ -545,7 +545,9 @@ class QueryMetricsRequest(message.Message):
     target_region: builtins.str
     """Only this region at the other end. Empty: all."""
     aggregation: monitoring_pb2.MetricAggregation.ValueType
-    """How the values of a step become one."""
+    """How the values of a step become one. Not set: as suits the series; regions that are merged (`global`) then add up
+    where they are rates or numbers, lags are the highest, and shares are weighed by what they are a share of.
+    """
     quantile: builtins.float
     """For `METRIC_AGGREGATION_QUANTILE`, 0 to 1. Default 0.99."""
     @builtins.property

@@ -130,7 +130,7 @@ class StatusServiceServicer:
     def QueryMetrics(self, request, context):
         """Returns what was measured of one series.
 
-        `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+        `NOT_FOUND` for a series that is not built in and that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

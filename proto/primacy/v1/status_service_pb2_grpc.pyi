@@ -50,7 +50,7 @@ class StatusServiceStub:
     QueryMetrics: grpc.UnaryUnaryMultiCallable[status_service_pb2.QueryMetricsRequest, status_service_pb2.QueryMetricsResponse]
     """Returns what was measured of one series.
 
-    `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+    `NOT_FOUND` for a series that is not built in and that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
     """
     GetPerformance: grpc.UnaryUnaryMultiCallable[status_service_pb2.GetPerformanceRequest, status_service_pb2.GetPerformanceResponse]
     """Returns how the group and each region did, beside an earlier window."""
@@ -84,7 +84,7 @@ class StatusServiceAsyncStub(StatusServiceStub):
     QueryMetrics: aio.UnaryUnaryMultiCallable[status_service_pb2.QueryMetricsRequest, status_service_pb2.QueryMetricsResponse]  # type: ignore[assignment]
     """Returns what was measured of one series.
 
-    `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+    `NOT_FOUND` for a series that is not built in and that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
     """
     GetPerformance: aio.UnaryUnaryMultiCallable[status_service_pb2.GetPerformanceRequest, status_service_pb2.GetPerformanceResponse]  # type: ignore[assignment]
     """Returns how the group and each region did, beside an earlier window."""
@@ -151,7 +151,7 @@ class StatusServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[status_service_pb2.QueryMetricsResponse, abc.Awaitable[status_service_pb2.QueryMetricsResponse]]:
         """Returns what was measured of one series.
 
-        `NOT_FOUND` for a series that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
+        `NOT_FOUND` for a series that is not built in and that nobody has; `INVALID_ARGUMENT` for a range or a step that cannot be.
         """
 
     @abc_1.abstractmethod

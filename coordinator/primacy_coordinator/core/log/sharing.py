@@ -14,7 +14,7 @@ from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 from primacy_wire.log_messages import GroupMetrics, MetricsSnapshot, SeriesSketch
 from primacy_wire.sketch import fitting, series_bytes
 
-from primacy_coordinator.core.state import MergingRegion, Session, State
+from primacy_coordinator.core.state import Agent, MergingRegion, Session, State
 from primacy_coordinator.core.turn import Turn
 
 ROUND_NS = 5 * SECOND_NS
@@ -44,16 +44,28 @@ def on_snapshot(state: State, turn: Turn, session: Session, message: MetricsSnap
     before = agent.metrics
     if before is not None and before.incarnation == message.incarnation and message.version <= before.version:
         return
+    if before is None or before.incarnation != message.incarnation:
+        agent.metrics_dropped = agent.metrics_dropped_told = 0
     metrics = state.metrics
     series = fitting(message.series)
+    _count_dropped(agent, message, series)
     kept_bytes = metrics.kept_bytes + _bytes_of(series) - (_bytes_of(before.series) if before is not None else 0)
     if not series or kept_bytes > KEPT_BYTES_MAX:
         return
     metrics.kept_bytes = kept_bytes
-    agent.metrics = MetricsSnapshot(*said, message.version, message.window_ns, message.wall_ns, series)
+    agent.metrics = MetricsSnapshot(*said, message.version, message.window_ns, message.wall_ns, series, message.dropped)
     agent.metrics_ns = turn.now.mono_ns
     metrics.news[session.region] = None
     _begin_by(state, turn.now.mono_ns + GATHER_NS)
+
+
+def _count_dropped(agent: Agent, message: MetricsSnapshot, kept: Sequence[SeriesSketch]) -> None:
+    """What the agent left out grows with its life; what is left out here is added to it."""
+    cut = 0
+    if len(kept) < len(message.series):
+        cut = sum(one.count for one in message.series) - sum(one.count for one in kept)
+    agent.metrics_dropped += cut + max(0, message.dropped - agent.metrics_dropped_told)
+    agent.metrics_dropped_told = message.dropped
 
 
 def on_session(state: State, turn: Turn) -> None:

@@ -1,0 +1,170 @@
+"""How regions, and the group as one, did in a window of time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median_high
+
+from primacy_coordinator.core.model import FailoverKind, FailoverRecord, FailoverState
+from primacy_coordinator.core.monitor.packing import PackedRow, Summed, Unpacked
+from primacy_coordinator.core.monitor.ring import cover
+from primacy_coordinator.core.monitor.rows import FineRow, Row
+from primacy_coordinator.core.monitor.series import Key
+from primacy_coordinator.core.monitor.tiers import HOUR_S, Tiers
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+TENS_S_MAX = HOUR_S
+"""A window no longer than this is read in steps of 10 s,"""
+MINUTES_S_MAX = 6 * HOUR_S
+"""one no longer than this in minutes, and longer ones in hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One window. None: not measured."""
+
+    availability: float | None = None
+    error_rate: float | None = None
+    throughput: float | None = None
+    saturation: float | None = None
+    saturation_max: float | None = None
+    latencies_s: tuple[float, ...] | None = None
+    """At `QUANTILES`."""
+    lag_max_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverFigures:
+    failovers: int = 0
+    """Automatic and forced ones."""
+    switchovers: int = 0
+    """Planned ones, failbacks among them."""
+    longest_ns: int | None = None
+    median_ns: int | None = None
+    active_share: float | None = None
+
+
+@dataclass(slots=True)
+class _Gauge:
+    """One gauge of one region over the window."""
+
+    total: float = 0.0
+    count: int = 0
+    high: float = -math.inf
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+
+class Window:
+    """What was measured between two instants of the axis."""
+
+    def __init__(self, tiers: Tiers, first: int, last: int) -> None:
+        self._tiers = tiers
+        oldest_s = max(last - first, tiers.second - first)
+        base = 1 + (oldest_s > TENS_S_MAX) + (oldest_s > MINUTES_S_MAX)
+        self._rows: Sequence[FineRow | Row] = cover(tiers.gauge_rings, base, first, last)
+        self._packed: Sequence[PackedRow] = cover(tiers.sketch_rings, base - 1, first, last)
+        self._short: Sequence[FineRow | Row] = cover(tiers.gauge_rings[:3], min(base, 2), first, last)
+        """Of pairs of regions hours are not kept."""
+
+    def of(self, regions: Sequence[str], whole: bool) -> Performance:
+        """Of one region, or of several as one (`whole`)."""
+        served = "active" if whole else "serving"
+        gauges = {
+            name: self._gauges(name, regions)
+            for name in (served, "request_rate", "failed_rate", "used", "capacity", "utilisation", "lag_seconds")
+        }
+        rate, failed = _sum(gauges["request_rate"]), _sum(gauges["failed_rate"])
+        used, capacity = _sum(gauges["used"]), _sum(gauges["capacity"])
+        utilisation = gauges["utilisation"]
+        return Performance(
+            availability=_sum(gauges[served], share=True) if whole else _mean(gauges[served]),
+            error_rate=None if rate is None or failed is None or rate <= 0 else min(1.0, failed / rate),
+            throughput=rate,
+            saturation=used / capacity if used is not None and capacity else _mean(utilisation),
+            saturation_max=_high(utilisation),
+            latencies_s=self._latencies(regions),
+            lag_max_s=_high(gauges["lag_seconds"]),
+        )
+
+    def round_trips(self) -> tuple[tuple[str, str, float], ...]:
+        """(from region, to region, mean in seconds), sorted."""
+        found = []
+        for key, slot in sorted(self._tiers.slots.named("rtt_seconds")):
+            mean = self._gauge(self._short, slot).mean
+            if mean is not None:
+                found.append((key.region, key.target, mean))
+        return tuple(found)
+
+    def active_share(self, regions: Sequence[str]) -> float | None:
+        return _sum(self._gauges("active", regions), share=True)
+
+    def _gauges(self, name: str, regions: Sequence[str]) -> list[_Gauge]:
+        slots = [self._tiers.slots.find(Key(name, region)) for region in regions]
+        return [self._gauge(self._rows, slot) for slot in slots if slot is not None]
+
+    def _gauge(self, rows: Sequence[FineRow | Row], slot: int) -> _Gauge:
+        found, born = _Gauge(), self._tiers.slots.born[slot]
+        for row in rows:
+            if row.end > born and (stat := row.stat(slot)) is not None:
+                found.total += stat.mean * stat.samples
+                found.count += stat.samples
+                found.high = max(found.high, stat.high)
+        return found
+
+    def _latencies(self, regions: Sequence[str]) -> tuple[float, ...] | None:
+        summed = Summed()
+        for region in regions:
+            slot = self._tiers.slots.find(Key("latency_seconds", region))
+            if slot is None:
+                continue
+            born = self._tiers.slots.born[slot]
+            for row in self._packed:
+                if row.end > born and (packed := row.get(slot)) is not None:
+                    summed.add(Unpacked(packed))
+        if not summed.count:
+            return None
+        sketch = summed.sketch()
+        return tuple(sketch.quantile(q) for q in QUANTILES)
+
+
+def _sum(gauges: Iterable[_Gauge], share: bool = False) -> float | None:
+    """Of the means; `share`: each over the longest time in which any of them was measured."""
+    known = [one for one in gauges if one.count]
+    if not known:
+        return None
+    if share:
+        return min(1.0, sum(one.total for one in known) / max(one.count for one in known))
+    return sum(one.total / one.count for one in known)
+
+
+def _mean(gauges: Iterable[_Gauge]) -> float | None:
+    known = [one for one in gauges if one.count]
+    count = sum(one.count for one in known)
+    return sum(one.total for one in known) / count if count else None
+
+
+def _high(gauges: Iterable[_Gauge]) -> float | None:
+    return max((one.high for one in gauges if one.count), default=None)
+
+
+def failover_figures(
+    records: Iterable[FailoverRecord], first_ns: int, last_ns: int, active: float | None
+) -> FailoverFigures:
+    """Moves of the lease that began between two instants of the wall clock."""
+    failovers, switchovers = 0, 0
+    took: list[int] = []
+    for record in records:
+        if not first_ns <= record.start_wall_ns < last_ns or record.state is FailoverState.ABORTED:
+            continue
+        if record.move in (FailoverKind.AUTOMATIC, FailoverKind.FORCED):
+            failovers += 1
+            if record.state is FailoverState.SUCCEEDED and record.end_wall_ns:
+                took.append(max(0, record.end_wall_ns - record.start_wall_ns))
+        elif record.move in (FailoverKind.PLANNED, FailoverKind.FAILBACK):
+            switchovers += 1
+    return FailoverFigures(failovers, switchovers, max(took, default=None), median_high(took) if took else None, active)
