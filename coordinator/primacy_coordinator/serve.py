@@ -25,9 +25,11 @@ from primacy_coordinator.core.model import Policy
 from primacy_coordinator.rpc.fields import Fields
 from primacy_coordinator.rpc.policies import parse_policy
 from primacy_coordinator.services import SERVICES, Services
+from primacy_coordinator.shell.alerting import Alerting
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.failures import ShellError
 from primacy_coordinator.shell.monitoring import Monitoring
+from primacy_coordinator.sinks.making import make_sinks
 from primacy_coordinator.store.api import StoreError
 from primacy_coordinator.store.history import SqliteHistory
 from primacy_coordinator.store.metrics import Kept, SqliteMetrics
@@ -110,12 +112,15 @@ async def _serve(settings: Settings) -> None:
         monitoring = Monitoring(
             coordinator, metrics, config.metrics.memory_max << 20, config.metrics.minutes_kept // SECOND_NS
         )
+        alerting = Alerting(coordinator, metrics)
+        stack.push_async_callback(alerting.close)
+        monitoring.evaluation = alerting
         stack.push_async_callback(monitoring.close)
         server = make_server()
         port = listen(server, config.grpc.address, config.server_tls(), config.insecure)
         grpc_address = _with_port(config.grpc.address, port)
         build = version("primacy")
-        services = Services.of(coordinator, monitoring, build)
+        services = Services.of(coordinator, monitoring, alerting, build)
         services.add_to(server)
         health = await add_health_and_reflection(server, SERVICES)
         web: Web | None = None
@@ -128,6 +133,7 @@ async def _serve(settings: Settings) -> None:
             web = Web(services.backend(coordinator, build, grpc_address), _guard(config, http_address))
             web_server = WebServer(web.app, bound)
         await coordinator.start(settings.policy)
+        alerting.start(make_sinks(config.alerts, alerting.told))
         monitoring.start()
         calm_collector()
         await server.start()

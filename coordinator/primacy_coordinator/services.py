@@ -27,6 +27,7 @@ from primacy_coordinator.rpc.regions import RegionService
 from primacy_coordinator.rpc.replication import ReplicationService
 from primacy_coordinator.rpc.routes import RoutingService
 from primacy_coordinator.rpc.status import StatusService
+from primacy_coordinator.shell.alerting import Alerting
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.monitoring import Monitoring
 from primacy_coordinator.web.app import Backend
@@ -53,8 +54,8 @@ class Services:
     calls: Calls
 
     @staticmethod
-    def of(coordinator: Coordinator, monitoring: Monitoring, build: str) -> Services:
-        calls = Calls(coordinator, monitoring)
+    def of(coordinator: Coordinator, monitoring: Monitoring, alerting: Alerting, build: str) -> Services:
+        calls = Calls(coordinator, monitoring, alerting)
         return Services(
             agent=AgentService(calls),
             election=ElectionService(calls),
@@ -83,6 +84,7 @@ class Services:
         status, replication = self.status, self.replication
         return Backend(
             coordinator=coordinator,
+            alerting=self.calls.alerting,
             servicers={
                 "primacy.v1.ElectionService": self.election,
                 "primacy.v1.GroupService": self.group,

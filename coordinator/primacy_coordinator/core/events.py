@@ -11,6 +11,7 @@ from primacy_wire.messages import FromAgent, Hello
 
 from primacy_coordinator.core.log_model import Draft, Durability
 from primacy_coordinator.core.model import Policy, RegionSettings
+from primacy_coordinator.core.severity import Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,17 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that happened outside of the machine, for its journal: alerts."""
+
+    kind: str
+    message: str
+    severity: Severity
+    region: str = ""
+    inputs: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class AppendAbandoned:
     """Nobody waits for the answer to this request any more; the entry stays."""
 
@@ -298,5 +310,14 @@ Command = (
 """What operators ask for."""
 
 Event = (
-    SessionOpened | SessionClosed | Heard | TimePassed | Stalled | Durable | BrakeReleased | AppendAbandoned | Command
+    SessionOpened
+    | SessionClosed
+    | Heard
+    | TimePassed
+    | Stalled
+    | Durable
+    | BrakeReleased
+    | AppendAbandoned
+    | Noted
+    | Command
 )

@@ -47,6 +47,7 @@ from primacy_coordinator.core.events import (
     Durable,
     Event,
     Heard,
+    Noted,
     SessionClosed,
     SessionOpened,
     Stalled,
@@ -126,6 +127,8 @@ class Group:
                 brake.on_released(state, turn)
             case AppendAbandoned():
                 durability.abandon(state, event)
+            case Noted():
+                turn.journal(event.kind, event.message, event.severity, event.region, inputs=event.inputs)
             case _:
                 dispatch.carry_out(state, turn, event)
         if turn.unsettled:

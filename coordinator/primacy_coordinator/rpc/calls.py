@@ -16,6 +16,7 @@ from primacy_coordinator.core.events import Event
 from primacy_coordinator.core.group import Group
 from primacy_coordinator.rpc.fields import Fields, group_name
 from primacy_coordinator.rpc.refusals import shell_error
+from primacy_coordinator.shell.alerting import Alerting
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.failures import ShellError
 from primacy_coordinator.shell.monitoring import Monitoring, Watched
@@ -32,9 +33,12 @@ JOURNAL_SECONDS_MAX = 2
 class Calls:
     """The servicers' way to the groups. Every method raises `primacy_wire.errors` and nothing else."""
 
-    def __init__(self, coordinator: Coordinator, monitoring: Monitoring | None = None) -> None:
+    def __init__(
+        self, coordinator: Coordinator, monitoring: Monitoring | None = None, alerting: Alerting | None = None
+    ) -> None:
         self.coordinator = coordinator
         self._monitoring = monitoring
+        self._alerting = alerting
 
     def runner(self, group: str, path: str = "group") -> Runner:
         """The group of that name; empty means `default`. One that does not exist is never made by a typo."""
@@ -52,6 +56,12 @@ class Calls:
         if self._monitoring is None:
             raise Unavailable("this coordinator measures nothing", "NOT_MEASURED")
         return self._monitoring
+
+    @property
+    def alerting(self) -> Alerting:
+        if self._alerting is None:
+            raise Unavailable("this coordinator looks for no alerts", "NOT_MEASURED")
+        return self._alerting
 
     def watched(self, group: str) -> Watched:
         """What monitoring knows of a group that exists."""

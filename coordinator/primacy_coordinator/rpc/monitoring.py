@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from primacy.v1 import status_service_pb2 as pb
 from primacy.v1.status_service_pb2_grpc import StatusServiceServicer
-from primacy_wire.errors import Unavailable
 
+from primacy_coordinator.rpc.alerts import acknowledge_alert, list_alerts, run_sink_test
 from primacy_coordinator.rpc.calls import Calls, Context
 from primacy_coordinator.rpc.metrics import list_metrics, query_metrics
 from primacy_coordinator.rpc.performance import get_performance
-
-NOT_YET = "nothing is measured yet: try again"
 
 
 class MonitoringMethods(StatusServiceServicer):
@@ -29,9 +27,12 @@ class MonitoringMethods(StatusServiceServicer):
         return await get_performance(self._calls, request)
 
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:
-        raise Unavailable(NOT_YET, "NOT_MEASURED")
+        return list_alerts(self._calls, request)
 
     async def AcknowledgeAlert(
         self, request: pb.AcknowledgeAlertRequest, context: Context
     ) -> pb.AcknowledgeAlertResponse:
-        raise Unavailable(NOT_YET, "NOT_MEASURED")
+        return acknowledge_alert(self._calls, request)
+
+    async def TestAlertSinks(self, request: pb.TestAlertSinksRequest, context: Context) -> pb.TestAlertSinksResponse:
+        return await run_sink_test(self._calls, request)

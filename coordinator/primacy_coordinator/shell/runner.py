@@ -91,6 +91,8 @@ class Runner:
         self.trouble = ""
         """Why the last batch was refused, until one succeeds."""
         self.persist_latency = Latency()
+        self.onlookers: list[Callable[[Journal], None]] = []
+        """Told of every entry of the journal; quick, and never raising."""
         self.routes = RouteCounter(read_now().mono_ns)
         """What the coordinator itself has routed, since this process began."""
         self.policy_stored = False
@@ -305,6 +307,8 @@ class Runner:
                     session.put(effect.message)
             case Journal():
                 self._history.append(self.name, effect)
+                for tell in self.onlookers:
+                    tell(effect)
                 self.journal_sequence = max(self.journal_sequence, effect.sequence)
                 self._wake_journal()
             case Changed():

@@ -162,3 +162,20 @@ class StoredEvent:
     epoch: int
     failover_id: str
     inputs: str
+
+
+class AlertStore(Protocol):
+    """Where the state of alerts outlives the process: written behind, and lost without harm to anything else."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be written, or empty."""
+        ...
+
+    async def load_alerts(self, group: str) -> str:
+        """What `save_alerts` was given last; empty: nothing. Raises StoreError."""
+        ...
+
+    def save_alerts(self, group: str, state: str) -> None:
+        """Keep the state of a group's alerts: written behind, the newest alone; never fails and never waits."""
+        ...

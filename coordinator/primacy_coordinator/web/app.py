@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from primacy_wire.clock import read_now
 from starlette.applications import Starlette
@@ -13,9 +14,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from primacy_coordinator.shell.alerting import Alerting
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.failures import GroupGone, StoreTrouble
 from primacy_coordinator.shell.runner import Runner
+from primacy_coordinator.web.alert_metrics import alert_families
 from primacy_coordinator.web.answers import Shield, failure
 from primacy_coordinator.web.feed import Sources
 from primacy_coordinator.web.gateway import HTTP_METHODS, Gateway
@@ -47,6 +50,7 @@ class Backend:
     """What stands behind the HTTP port."""
 
     coordinator: Coordinator
+    alerting: Alerting
     servicers: Mapping[str, object]
     """By the full name of their service."""
     sources: Sources
@@ -95,6 +99,7 @@ def _make_app(backend: Backend, guard: Guard, streams: Streams) -> ASGIApp:
             stall_longest_ns=coordinator.stalls.longest_ns,
             journal_lost_count=coordinator.history.dropped_count,
             groups=tuple([await _sample(runner) for runner in coordinator.runners()]),
+            others=(partial(alert_families, backend.alerting),),
         )
         body, content_type = render_metrics(sample, request.headers.get("accept", ""))
         return Response(body, headers={**NOT_KEPT, "Content-Type": content_type})

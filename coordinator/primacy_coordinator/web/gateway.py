@@ -47,7 +47,7 @@ READS = {
 ACTIONS = {
     "Election": ("ApproveFailover", "CancelFailover", "Failover", "PauseElection", "ResumeElection"),
     "Region": ("CordonRegion", "DrainRegion", "UncordonRegion", "UndrainRegion"),
-    "Status": ("AcknowledgeAlert",),
+    "Status": ("AcknowledgeAlert", "TestAlertSinks"),
 }
 """What changes something; see `Guard.check_action`."""
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

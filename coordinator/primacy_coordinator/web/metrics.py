@@ -43,6 +43,8 @@ class ProcessSample:
     stall_longest_ns: int
     journal_lost_count: int
     groups: tuple[GroupSample, ...]
+    others: tuple[Callable[[], Iterable[Metric]], ...] = ()
+    """What works beside the groups, and says for itself how it does."""
 
 
 class _Families(Collector):
@@ -72,6 +74,8 @@ class _Families(Collector):
         seen = [(group.runner.name, group.view) for group in sample.groups if group.view is not None]
         yield from _authority_families(seen)
         yield from _region_families(seen)
+        for families in sample.others:
+            yield from families()
 
 
 def _gauge(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:

@@ -859,3 +859,49 @@ class AcknowledgeAlertResponse(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["alert", b"alert"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class TestAlertSinksRequest(message.Message):
+    """Request message for [TestAlertSinks][primacy.v1.StatusService.TestAlertSinks]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    SINK_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """Name of the group. Empty means `default`."""
+    sink: builtins.str
+    """Only this one, by its name in `ListAlerts`. Empty: all."""
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        sink: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["group", b"group", "sink", b"sink"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class TestAlertSinksResponse(message.Message):
+    """Response message for [TestAlertSinks][primacy.v1.StatusService.TestAlertSinks]."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SINKS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def sinks(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.AlertSink]:
+        """Each sink; `trouble` says why it did not take the test alert. Empty: it did."""
+
+    def __init__(
+        self,
+        *,
+        sinks: abc.Iterable[monitoring_pb2.AlertSink] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["sinks", b"sinks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

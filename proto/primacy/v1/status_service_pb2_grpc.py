@@ -83,6 +83,11 @@ class StatusServiceStub:
                 request_serializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertRequest.SerializeToString,
                 response_deserializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertResponse.FromString,
                 _registered_method=True)
+        self.TestAlertSinks = channel.unary_unary(
+                '/primacy.v1.StatusService/TestAlertSinks',
+                request_serializer=primacy_dot_v1_dot_status__service__pb2.TestAlertSinksRequest.SerializeToString,
+                response_deserializer=primacy_dot_v1_dot_status__service__pb2.TestAlertSinksResponse.FromString,
+                _registered_method=True)
 
 
 class StatusServiceServicer:
@@ -159,6 +164,15 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestAlertSinks(self, request, context):
+        """Sends a test alert to whoever is told of alerts, now, and says whether it was taken.
+
+        It changes nothing, and people may be paged by it. `NOT_FOUND` when there is no such sink.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatusServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -206,6 +220,11 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.AcknowledgeAlert,
                     request_deserializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertRequest.FromString,
                     response_serializer=primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertResponse.SerializeToString,
+            ),
+            'TestAlertSinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestAlertSinks,
+                    request_deserializer=primacy_dot_v1_dot_status__service__pb2.TestAlertSinksRequest.FromString,
+                    response_serializer=primacy_dot_v1_dot_status__service__pb2.TestAlertSinksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -455,6 +474,33 @@ class StatusService:
             '/primacy.v1.StatusService/AcknowledgeAlert',
             primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertRequest.SerializeToString,
             primacy_dot_v1_dot_status__service__pb2.AcknowledgeAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestAlertSinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/primacy.v1.StatusService/TestAlertSinks',
+            primacy_dot_v1_dot_status__service__pb2.TestAlertSinksRequest.SerializeToString,
+            primacy_dot_v1_dot_status__service__pb2.TestAlertSinksResponse.FromString,
             options,
             channel_credentials,
             insecure,

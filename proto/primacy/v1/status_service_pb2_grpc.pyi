@@ -61,6 +61,11 @@ class StatusServiceStub:
 
     Safe to repeat. `NOT_FOUND` when it does not fire.
     """
+    TestAlertSinks: grpc.UnaryUnaryMultiCallable[status_service_pb2.TestAlertSinksRequest, status_service_pb2.TestAlertSinksResponse]
+    """Sends a test alert to whoever is told of alerts, now, and says whether it was taken.
+
+    It changes nothing, and people may be paged by it. `NOT_FOUND` when there is no such sink.
+    """
 
 @typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
@@ -94,6 +99,11 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Says that somebody looks after an alert: it is not sent again until it has been resolved.
 
     Safe to repeat. `NOT_FOUND` when it does not fire.
+    """
+    TestAlertSinks: aio.UnaryUnaryMultiCallable[status_service_pb2.TestAlertSinksRequest, status_service_pb2.TestAlertSinksResponse]  # type: ignore[assignment]
+    """Sends a test alert to whoever is told of alerts, now, and says whether it was taken.
+
+    It changes nothing, and people may be paged by it. `NOT_FOUND` when there is no such sink.
     """
 
 class StatusServiceServicer(metaclass=abc_1.ABCMeta):
@@ -179,6 +189,17 @@ class StatusServiceServicer(metaclass=abc_1.ABCMeta):
         """Says that somebody looks after an alert: it is not sent again until it has been resolved.
 
         Safe to repeat. `NOT_FOUND` when it does not fire.
+        """
+
+    @abc_1.abstractmethod
+    def TestAlertSinks(
+        self,
+        request: status_service_pb2.TestAlertSinksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[status_service_pb2.TestAlertSinksResponse, abc.Awaitable[status_service_pb2.TestAlertSinksResponse]]:
+        """Sends a test alert to whoever is told of alerts, now, and says whether it was taken.
+
+        It changes nothing, and people may be paged by it. `NOT_FOUND` when there is no such sink.
         """
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

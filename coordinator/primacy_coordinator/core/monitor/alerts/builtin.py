@@ -21,7 +21,7 @@ from primacy_coordinator.core.model import (
     RegionStatus,
     RoutingStrategy,
 )
-from primacy_coordinator.core.monitor.alerts.facts import NOTICE_NS_MAX, Facts
+from primacy_coordinator.core.monitor.alerts.facts import NOTABLE, Facts
 from primacy_coordinator.core.monitor.alerts.finding import ANY, Finding, Looked
 from primacy_coordinator.core.severity import Severity
 from primacy_coordinator.core.views import GroupView, LogView, RegionView
@@ -388,9 +388,12 @@ def beyond(lag: Lag, limits: Limits) -> bool:
 
 
 def _told(facts: Facts) -> Iterator[Finding]:
+    found: dict[tuple[str, str], Finding] = {}
     for one in facts.told:
-        if one.kind == "dataplane-rejected" and one.age_ns <= NOTICE_NS_MAX:
-            yield Finding("dataplane-rejected", one.region, summary=f"a proxy in {one.region} refuses: {one.text}")
+        notable = NOTABLE.get(one.kind)
+        if notable is not None and one.age_ns <= notable.stands_ns:
+            found.setdefault((notable.rule, one.region), Finding(notable.rule, one.region, summary=one.text))
+    yield from found.values()
 
 
 _OF_GROUP: tuple[Callable[[GroupView], Iterable[Finding]], ...] = (

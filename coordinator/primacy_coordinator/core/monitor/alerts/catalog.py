@@ -198,6 +198,13 @@ BUILT_IN = (
         "`primacy dataplane status` at that agent shows the refusal.",
     ),
     BuiltIn(
+        "dataplane-failing",
+        _WARNING,
+        0,
+        "An agent cannot hand its weights on: a file, a program, HAProxy or an endpoint fails.",
+        "`primacy events --region REGION` has the agent's words. Traffic there goes on by the last weights.",
+    ),
+    BuiltIn(
         "agents-shifting",
         _WARNING,
         30 * SECOND_NS,

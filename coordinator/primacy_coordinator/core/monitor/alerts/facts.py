@@ -10,8 +10,29 @@ from primacy_coordinator.core.views import ExplanationView, GroupView, LogView
 
 SETTLE_NS_MAX = 30 * SECOND_NS
 """After a start, how long agents that were never heard are waited for before anything is concluded from silence."""
-NOTICE_NS_MAX = 600 * SECOND_NS
-"""How long an agent's notice stands that nothing takes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notable:
+    """A kind of notices that agents send, which an alert is made of."""
+
+    rule: str
+    taken_back_by: str = ""
+    """The kind that says that it is over. Empty: none does."""
+    stands_ns: int = 3600 * SECOND_NS
+    """How long it stands when nothing takes it back: the agent that would may have been restarted."""
+
+
+NOTABLE = {
+    "dataplane-rejected": Notable("dataplane-rejected", stands_ns=600 * SECOND_NS),
+    "dataplane-inconsistent": Notable("dataplane-failing", stands_ns=600 * SECOND_NS),
+    "endpoint-missing": Notable("dataplane-failing", "endpoint-found"),
+    "weights-file-failed": Notable("dataplane-failing", "weights-file-written"),
+    "weights-hook-failed": Notable("dataplane-failing", "weights-hook-succeeded"),
+    "haproxy-check-unanswered": Notable("dataplane-failing", stands_ns=600 * SECOND_NS),
+}
+"""By kind of the notice."""
+TAKES_BACK = {notable.taken_back_by: kind for kind, notable in NOTABLE.items() if notable.taken_back_by}
 
 
 @dataclass(frozen=True, slots=True)

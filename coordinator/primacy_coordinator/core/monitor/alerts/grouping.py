@@ -85,6 +85,7 @@ CAUSES: Mapping[str, tuple[Cause, ...]] = {
     "drain-stuck": _HERE,
     "parked-entry": (_DOWN_HERE,),
     "dataplane-rejected": (_DOWN_HERE,),
+    "dataplane-failing": (_DOWN_HERE,),
     "agents-shifting": _HERE,
     "metrics-absent": (*_HERE, Cause("link-lost", Scope.REGION)),
 }
