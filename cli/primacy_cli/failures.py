@@ -51,6 +51,8 @@ _NEXT_BY_REASON = {
     "CHANGED_WHILE_READ": "the same again when nothing writes there",
     "DISK_FULL": "make room where the agent keeps its store, then the same again",
     "NO_HOLDER": "primacy replication",
+    "ALERT_NOT_FOUND": "primacy alerts",
+    "SINK_NOT_FOUND": "primacy alerts --all",
 }
 _NEXT_BY_CODE = {
     "INVALID_ARGUMENT": "the same with --help",

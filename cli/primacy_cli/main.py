@@ -18,6 +18,7 @@ SECTIONS = {
         "explain": "Explain an election: now, in the past, or if a region died.",
         "history": "Show past moves of the active lease.",
         "events": "Show the journal of decisions.",
+        "alerts": "Show what is wrong and what to do; acknowledge it.",
         "overrides": "Show what is drained, cordoned, paused or pinned.",
     },
     "Move": {

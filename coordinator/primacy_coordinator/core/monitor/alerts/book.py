@@ -162,7 +162,7 @@ def _written(alert: Alert, finding: Finding, rule: Rule, group: str) -> Alert:
         finding=finding,
         severity=severity,
         summary=dict(annotations).get("summary", finding.summary),
-        advice=dict(annotations).get("advice", rule.advice),
+        advice=templates.fill(rule.advice, values),
         labels=rule.labels,
         annotations=annotations,
         acknowledged_by="" if worse else alert.acknowledged_by,

@@ -24,6 +24,7 @@ class BuiltIn:
     """The condition must have held for so long. Conditions that wait by themselves have 0."""
     meaning: str
     advice: str
+    """`{region}` is filled in."""
 
 
 _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
@@ -57,8 +58,8 @@ BUILT_IN = (
         _CRITICAL,
         0,
         "A failover may lose more than `maxLoss` and waits for a person.",
-        "`primacy history ID` says what may be lost. Then `primacy failover approve ID`, or `primacy failover cancel "
-        "ID` to wait for the old region.",
+        "`primacy history ID` says what may be lost. Then `primacy failover --approve ID`, or "
+        "`primacy failover --cancel ID` to wait for the old region.",
     ),
     BuiltIn(
         "no-active-region",
@@ -66,15 +67,15 @@ BUILT_IN = (
         30 * SECOND_NS,
         "No region holds the lease: nobody may write.",
         "`primacy explain` says which rule refuses each region. Lift what you can, or move it yourself: "
-        "`primacy failover --to REGION --mode forced`.",
+        "`primacy failover --forced --to REGION`.",
     ),
     BuiltIn(
         "region-down",
         _CRITICAL,
         0,
         "A region is down by the word of its own agents, or of its peers.",
-        "`primacy regions REGION` shows the evidence. If it was active, the lease moves by itself: `primacy history` "
-        "says how far that is.",
+        "`primacy regions show {region}` has the evidence. If it was active, the lease moves by itself: "
+        "`primacy history` says how far that is.",
     ),
     BuiltIn(
         "panic",
@@ -160,7 +161,7 @@ BUILT_IN = (
         _WARNING,
         0,
         "A region fell so often of late that it is the last to be elected.",
-        "`primacy events --region REGION` shows why it falls. Cordon it until you know: `primacy cordon REGION`.",
+        "`primacy events --region {region}` shows why it falls. Cordon it until you know: `primacy cordon {region}`.",
     ),
     BuiltIn(
         "drain-stuck",
@@ -188,7 +189,7 @@ BUILT_IN = (
         _WARNING,
         0,
         "A region could not apply an entry and put it aside; a planned move to it is barred.",
-        "`primacy replication` says why. Mend that, then `primacy retry --region REGION`.",
+        "`primacy replication` says why. Mend that, then `primacy retry {region} --all`.",
     ),
     BuiltIn(
         "dataplane-rejected",
@@ -202,7 +203,7 @@ BUILT_IN = (
         _WARNING,
         0,
         "An agent cannot hand its weights on: a file, a program, HAProxy or an endpoint fails.",
-        "`primacy events --region REGION` has the agent's words. Traffic there goes on by the last weights.",
+        "`primacy events --region {region}` has the agent's words. Traffic there goes on by the last weights.",
     ),
     BuiltIn(
         "agents-shifting",
