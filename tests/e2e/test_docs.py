@@ -20,9 +20,10 @@ import yaml
 from primacy.v1.election_pb2 import Failover, FailoverState
 from primacy.v1.election_service_pb2 import ExplainElectionRequest, ListFailoversRequest
 from primacy.v1.election_service_pb2_grpc import ElectionServiceStub
+from primacy.v1.monitoring_pb2 import AlertState
 from primacy.v1.override_pb2 import OverrideKind
 from primacy.v1.region_pb2 import RegionStatus
-from primacy.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse
+from primacy.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse, ListAlertsRequest
 from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 from primacy_cli.demo.model import make_model
 from primacy_cli.local.ports import Ports
@@ -46,6 +47,7 @@ PAGES = (
     "docs/configs.md",
     "docs/models.md",
     "docs/fencing.md",
+    "docs/alerts.md",
     "docs/faults.md",
     "docs/policy.md",
     "docs/agent.md",
@@ -109,6 +111,7 @@ class Reader:
             "lag": self.lag,
             "hooks": self.hooks,
             "model": self.model,
+            "alert": self.alert,
         }
 
     # ---- what a page asks for
@@ -260,6 +263,15 @@ class Reader:
         """Two models lie where the reader is."""
         for seed, name in enumerate(("model-a.json", "model-b.json"), 1):
             (self.folder / name).write_bytes(make_model(seed))
+
+    def alert(self, name: str) -> None:
+        """Wait until an alert fires."""
+
+        def fires() -> bool:
+            found = self._status.ListAlerts(ListAlertsRequest()).alerts
+            return any(each.id == name and each.state == AlertState.ALERT_STATE_FIRING for each in found)
+
+        until(fires, f"{name} fires", 30.0)
 
     # ---- the cluster
 

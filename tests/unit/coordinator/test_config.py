@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from primacy_coordinator.config import load_config
 from primacy_coordinator.serve import load_settings
+from primacy_coordinator.sinks.making import make_sinks
 from primacy_wire.settings import ConfigError
 
 
@@ -75,3 +76,64 @@ def test_a_policy_file_is_read_as_the_api_reads_it(tmp_path: Path) -> None:
 def test_the_example_is_the_default() -> None:
     example = Path(__file__).parents[3] / "coordinator" / "primacy-coordinator.example.yaml"
     assert load_config(str(example), {}, {}) == load_config(None, {}, {})
+
+
+def test_every_fault_of_the_sinks_is_named_with_its_place(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("short")
+    file = tmp_path / "coordinator.yaml"
+    file.write_text(
+        f"""
+alerts:
+  alertmanager: ["alertmanager:9093", "http://a:9093"]
+  webhooks:
+  - {{url: "ftp://b", name: pager, secretFile: {secret}}}
+  - {{url: "http://c", name: pager, secretFile: {tmp_path}/absent, timeout: 5m, coolDown: 48h}}
+  - {{url: "http://d", name: "Not A Name"}}
+  externalUrl: primacy.example.com
+  caFile: {tmp_path}/ca.pem
+"""
+    )
+    found = problems(str(file))
+    assert [problem.partition(": ")[0] for problem in found] == [
+        "alerts.alertmanager[0]",
+        "alerts.webhooks[0].url",
+        "alerts.webhooks[0].secretFile",
+        "alerts.webhooks[1].name",
+        "alerts.webhooks[1].secretFile",
+        "alerts.webhooks[1].timeout",
+        "alerts.webhooks[1].coolDown",
+        "alerts.webhooks[2].name",
+        "alerts.externalUrl",
+        "alerts.caFile",
+    ]
+    assert "16 bytes" in found[2] and "No such file" in found[4]
+    file.write_text("alerts: {webhooks: [{url: 'http://a', minSeverity: urgent}]}\n")
+    assert f"{file}:1" in problems(str(file))[0] and "minSeverity" in problems(str(file))[0]
+
+
+def test_sinks_are_made_as_the_settings_say(tmp_path: Path) -> None:
+    file = tmp_path / "coordinator.yaml"
+    file.write_text(
+        """
+alerts:
+  alertmanager: ["http://a:9093", "http://user:secret@b:9093"]
+  webhooks: [{url: "http://c/hook?token=x"}, {url: "http://d", name: pager, minSeverity: critical}]
+"""
+    )
+    sinks = make_sinks(load_config(str(file), {}, {}).alerts, lambda _: None)
+    assert [(sink.name, sink.address) for sink in sinks] == [
+        ("alertmanager-1", "http://a:9093"),
+        ("alertmanager-2", "http://b:9093"),
+        ("webhook-1", "http://c/hook?..."),
+        ("pager", "http://d"),
+        ("log", "the coordinator's log"),
+    ]
+    assert make_sinks(load_config(None, {}, {"alerts.log": "false"}).alerts, lambda _: None) == ()
+
+
+def test_a_policy_whose_rules_do_not_fit_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("slos: []\nalertRules:\n- name: a\n  absence: {series: x}\n  labels:\n    group: y\n")
+    (problem,) = problems(policy=str(file))
+    assert problem.startswith(f"{file}:6: alertRules[0].labels.group: ")
