@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,12 +18,27 @@ from primacy_cli.words import plural
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from primacy_cli.local.chaos import Chaos
     from primacy_cli.local.cluster import Cluster
     from primacy_cli.local.places import Place
     from primacy_cli.local.signals import Signals
 
+RATE_DEFAULT, RATE_MAX = 30.0, 200.0
+"""Requests per second of each region: clients, agents and services share somebody's laptop."""
+EVERY_S = 20.0
 ATTEMPTS = 3
 """Starts, when somebody takes a port between its choice and its use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What makes the figures move."""
+
+    rate: float
+    """Requests per second of each region; 0: none."""
+    seed: int | None
+    """Of the faults; None: there are none."""
+    every_s: float
 
 
 @click.command("up")
@@ -46,7 +62,43 @@ ATTEMPTS = 3
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Policy of the group (YAML). What it does not name is quick enough to watch.",
 )
-def command(regions: int, agents: int, folder: Path | None, policy: Path | None) -> None:
+@click.option(
+    "--traffic",
+    "rate",
+    is_flag=False,
+    flag_value=RATE_DEFAULT,
+    default=0.0,
+    metavar="[RATE]",
+    type=click.FloatRange(0, RATE_MAX),
+    help=f"Let clients of every region send requests, so many per second each. [{RATE_DEFAULT:g} if no number follows]",
+)
+@click.option(
+    "--chaos",
+    "seed",
+    is_flag=False,
+    flag_value=1,
+    default=None,
+    metavar="[SEED]",
+    type=click.IntRange(0),
+    help="Let things go wrong, one at a time, and mend them: kills, standstills, surges, drains, new models.",
+)
+@click.option(
+    "--chaos-every",
+    "every_s",
+    default=EVERY_S,
+    show_default=True,
+    type=click.FloatRange(1),
+    help="How long all is well before the next thing goes wrong, in seconds.",
+)
+def command(
+    regions: int,
+    agents: int,
+    folder: Path | None,
+    policy: Path | None,
+    rate: float,
+    seed: int | None,
+    every_s: float,
+) -> None:
     """Run a local cluster of several regions until Ctrl-C.
 
     A coordinator, and for each region an agent and a small inference service: real processes, each with its own state.
@@ -56,6 +108,7 @@ def command(regions: int, agents: int, folder: Path | None, policy: Path | None)
     Examples:
         primacy up --regions 3
         primacy up --regions 2 --agents-per-region 2 --dir ./cluster
+        primacy up --traffic --chaos
     """
     text = _policy_text(policy)
     with ExitStack() as stack:
@@ -63,7 +116,8 @@ def command(regions: int, agents: int, folder: Path | None, policy: Path | None)
         chosen = (folder or Path(tempfile.mkdtemp(prefix="primacy-up-"))).absolute()
         _take(stack, chosen)
         _check_agents(chosen, agents)
-        if _run(chosen, places(regions), agents, text, policy is not None) and not kept:
+        demo = Demo(rate, seed, every_s)
+        if _run(chosen, places(regions), agents, text, policy is not None, demo) and not kept:
             stack.callback(shutil.rmtree, chosen, ignore_errors=True)
 
 
@@ -126,7 +180,7 @@ def _take(stack: ExitStack, folder: Path) -> None:
         raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
 
 
-def _run(folder: Path, where: tuple[Place, ...], agents: int, policy_text: str, policy_given: bool) -> bool:
+def _run(folder: Path, where: tuple[Place, ...], agents: int, policy_text: str, policy_given: bool, demo: Demo) -> bool:
     """Run the cluster to its end. Whether it was ready once. Raises CommandFailed."""
     from primacy_cli.local.cluster import Cluster, PortTaken, Stopped
     from primacy_cli.local.plan import make_plan
@@ -137,12 +191,12 @@ def _run(folder: Path, where: tuple[Place, ...], agents: int, policy_text: str, 
     with Signals() as signals:
         for attempt in range(ATTEMPTS):
             try:
-                plan = make_plan(folder, where, agents, policy_text, Ports(defaults=attempt == 0))
+                plan = make_plan(folder, where, agents, policy_text, Ports(defaults=attempt == 0), demo.rate)
             except OSError as error:
                 raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
             cluster = Cluster(folder, plan)
             try:
-                _live(cluster, signals, policy_text if policy_given else "")
+                _live(cluster, signals, policy_text if policy_given else "", demo)
             except PortTaken:
                 continue
             except Stopped:
@@ -154,7 +208,7 @@ def _run(folder: Path, where: tuple[Place, ...], agents: int, policy_text: str, 
     raise CommandFailed("other programs took every port that was chosen", REFUSED, "the same again")
 
 
-def _live(cluster: Cluster, signals: Signals, policy_text: str) -> None:
+def _live(cluster: Cluster, signals: Signals, policy_text: str, demo: Demo) -> None:
     plan = cluster.plan
     click.echo(f"Starting a coordinator and {plural(len(plan.regions), 'region')} in {cluster.folder} …")
     # Before gRPC is imported: the children begin sooner, and no thread of it is there when they are made.
@@ -177,6 +231,13 @@ def _live(cluster: Cluster, signals: Signals, policy_text: str) -> None:
         for index, line in enumerate(three_things(plan, pids, active), 1):
             click.echo(f"  {index}. {line}")
         click.echo()
-        with make_screen() as screen:
-            cluster.show(watch, signals, screen)
+        with ExitStack() as stack:
+            chaos = stack.enter_context(closing(_chaos(cluster, demo))) if demo.seed is not None else None
+            cluster.show(watch, signals, stack.enter_context(make_screen()), chaos)
     click.echo("Stopping …")
+
+
+def _chaos(cluster: Cluster, demo: Demo) -> Chaos:
+    from primacy_cli.local.chaos import Chaos
+
+    return Chaos(cluster, demo.seed or 0, demo.every_s)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from primacy_cli.demo.counts import counts_text, read_counts
 from primacy_cli.failures import REFUSED, CommandFailed
 from primacy_cli.local import cluster_file
 from primacy_cli.local.plan import ClusterPlan, ProcessPlan
@@ -14,6 +15,7 @@ from primacy_cli.local.processes import Child
 from primacy_cli.local.signals import Signals
 
 if TYPE_CHECKING:
+    from primacy_cli.local.chaos import Chaos
     from primacy_cli.local.screen import Screen
     from primacy_cli.local.watch import Watch
 
@@ -71,7 +73,14 @@ class Cluster:
         pids = {child.plan.title: child.pid for child in self.children}
         return cluster_file.write(self.folder, self.plan, pids)
 
-    def show(self, watch: Watch, signals: Signals, screen: Screen) -> None:
+    def start_again(self, title: str) -> None:
+        """Start a process of the plan that has ended, as a child like before. Raises OSError."""
+        for index, child in enumerate(self.children):
+            if child.plan.title == title and child.ending():
+                self.children[index] = Child(child.plan)
+        self.write_file()
+
+    def show(self, watch: Watch, signals: Signals, screen: Screen, chaos: Chaos | None = None) -> None:
         """Show the cluster until a signal asks to stop."""
         while not signals.stopping:
             for child in self.children:
@@ -79,8 +88,22 @@ class Cluster:
                 if ending and not child.told:
                     child.told = True
                     screen.process_ended(child.plan, child.pid, ending)
-            screen.update(watch.status())
+            status = watch.status()
+            announced = chaos.step(status) if chaos is not None else ""
+            if announced:
+                screen.announce(announced)
+            screen.update(status, self._demo_rows(chaos))
             signals.wait(screen.interval_s)
+
+    def _demo_rows(self, chaos: Chaos | None) -> list[tuple[str, str]]:
+        """What the demonstration does, for the screen."""
+        rows = []
+        if self.plan.traffic is not None:
+            counts = read_counts(self.plan.traffic.state_dir)
+            rows.append(("traffic", counts_text(counts) if counts else "none yet"))
+        if chaos is not None:
+            rows.append(("chaos", chaos.line()))
+        return rows
 
 
 def _last_lines(process: ProcessPlan) -> str:

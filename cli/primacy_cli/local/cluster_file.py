@@ -23,10 +23,9 @@ def write(folder: Path, plan: ClusterPlan, pids: Mapping[str, int]) -> Path:
     """Write the file as a whole; `pids` by title. Raises OSError."""
 
     def entry(process: ProcessPlan) -> dict[str, Any]:
-        addresses = {"grpc": process.grpc} if process.grpc else {}
+        addresses = {"grpc": process.grpc, "http": process.http}
         return {
-            **addresses,
-            "http": process.http,
+            **{kind: address for kind, address in addresses.items() if address},
             "pid": pids[process.title],
             "command": list(process.command),
             "log": str(process.log),
@@ -37,7 +36,7 @@ def write(folder: Path, plan: ClusterPlan, pids: Mapping[str, int]) -> Path:
         data_plane = {"xds": process.xds, "haproxy": process.haproxy, "weights": str(process.weights)}
         return entry(process) | data_plane | folders
 
-    content = {
+    content: dict[str, Any] = {
         "coordinators": [entry(plan.coordinator)],
         "regions": [
             {
@@ -48,6 +47,8 @@ def write(folder: Path, plan: ClusterPlan, pids: Mapping[str, int]) -> Path:
             for each in plan.regions
         ],
     }
+    if plan.traffic is not None:
+        content["traffic"] = entry(plan.traffic)
     path = folder / NAME
     write_file(path, json.dumps(content, indent=1).encode() + b"\n")
     return path

@@ -86,16 +86,22 @@ class RegionPlan:
 class ClusterPlan:
     coordinator: ProcessPlan
     regions: tuple[RegionPlan, ...]
+    traffic: ProcessPlan | None = None
+    """Clients of all regions. None: nobody sends anything."""
 
     @property
     def processes(self) -> tuple[ProcessPlan, ...]:
-        return (self.coordinator, *(process for each in self.regions for process in (*each.services, *each.agents)))
+        made = (self.coordinator, *(process for each in self.regions for process in (*each.services, *each.agents)))
+        return (*made, self.traffic) if self.traffic is not None else made
 
 
 def make_plan(
-    folder: Path, where: tuple[Place, ...], agents_per_region: int, policy_text: str, ports: Ports
+    folder: Path, where: tuple[Place, ...], agents_per_region: int, policy_text: str, ports: Ports, rate: float = 0.0
 ) -> ClusterPlan:
-    """Choose the ports and write every settings file under `folder` (absolute). Raises OSError."""
+    """Choose the ports and write every settings file under `folder` (absolute). Raises OSError.
+
+    `rate`: requests per second that clients of each region send; 0: there are none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     policy = folder / "policy.yaml"
     policy.write_text(policy_text, encoding="utf-8")
@@ -103,7 +109,18 @@ def make_plan(
     regions = tuple(
         _region(folder, place, index, agents_per_region, coordinator.grpc, ports) for index, place in enumerate(where)
     )
-    return ClusterPlan(coordinator, regions)
+    return ClusterPlan(coordinator, regions, _traffic(folder, regions, rate) if rate > 0 else None)
+
+
+def _traffic(folder: Path, regions: tuple[RegionPlan, ...], rate: float) -> ProcessPlan:
+    state = folder / "traffic"
+    words = [f"{each.place.name}={each.agents[0].grpc}@{each.place.longitude:g}" for each in regions]
+    command = _python(
+        "primacy_cli.demo.traffic",
+        *("--state-dir", str(state), "--rate", f"{rate:g}"),
+        *(word for region in words for word in ("--region", region)),
+    )
+    return ProcessPlan("traffic", command, folder / "traffic.log", state, "")
 
 
 def _coordinator(folder: Path, policy: Path, ports: Ports) -> ProcessPlan:

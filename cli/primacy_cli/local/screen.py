@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +21,13 @@ from rich.text import Text
 from primacy_cli.group_screen import status_screen
 from primacy_cli.local.plan import COORDINATOR_GRPC, ClusterPlan, ProcessPlan
 from primacy_cli.local.ports import HOST
-from primacy_cli.tables import Renderable, lines, stack
+from primacy_cli.tables import Renderable, facts, lines, stack
 from primacy_cli.words import clock
 
 _NOTES_MAX = 4
 _EVENTS_SHOWN = 6
+_ROWS_EVERY_S = 60.0
+"""So often a line says how a demonstration goes, where nothing can be drawn again."""
 
 
 class Screen(Protocol):
@@ -35,8 +39,11 @@ class Screen(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def update(self, status: GetStatusResponse | None) -> None:
-        """Show the group; None while the coordinator does not answer."""
+    def update(self, status: GetStatusResponse | None, rows: Sequence[tuple[str, str]] = ()) -> None:
+        """Show the group; None while the coordinator does not answer. `rows`: (name, text) of a demonstration."""
+
+    def announce(self, text: str) -> None:
+        """Something happens on purpose."""
 
     def process_ended(self, process: ProcessPlan, pid: int, ending: str) -> None: ...
 
@@ -53,6 +60,7 @@ class PlainScreen:
     def __init__(self) -> None:
         self._sequence = -1
         self._answers = True
+        self._rows_at_s = time.monotonic()
 
     def __enter__(self) -> Screen:
         return self
@@ -62,7 +70,7 @@ class PlainScreen:
     ) -> None:
         pass
 
-    def update(self, status: GetStatusResponse | None) -> None:
+    def update(self, status: GetStatusResponse | None, rows: Sequence[tuple[str, str]] = ()) -> None:
         if status is None:
             if self._answers:
                 print("the coordinator does not answer", flush=True)
@@ -73,6 +81,13 @@ class PlainScreen:
             if event.sequence > self._sequence:
                 self._sequence = event.sequence
                 print(f"{clock(event.time)}  {event.message}", flush=True)
+        if time.monotonic() - self._rows_at_s >= _ROWS_EVERY_S:
+            self._rows_at_s = time.monotonic()
+            for name, text in rows:
+                print(f"{name}: {text}", flush=True)
+
+    def announce(self, text: str) -> None:
+        print(text, flush=True)
 
     def process_ended(self, process: ProcessPlan, pid: int, ending: str) -> None:
         for line in _ended(process, pid, ending):
@@ -98,12 +113,15 @@ class LiveScreen:
     ) -> None:
         self._stack.close()
 
-    def update(self, status: GetStatusResponse | None) -> None:
+    def update(self, status: GetStatusResponse | None, rows: Sequence[tuple[str, str]] = ()) -> None:
         if status is None:
-            shown = stack(Text("the coordinator does not answer", style="bold red"), self._ended_notes())
+            group: Renderable = Text("the coordinator does not answer", style="bold red")
         else:
-            shown = stack(status_screen(status, _EVENTS_SHOWN), self._ended_notes())
-        self._live.update(shown, refresh=True)
+            group = status_screen(status, _EVENTS_SHOWN)
+        self._live.update(stack(group, facts(rows) if rows else None, self._ended_notes()), refresh=True)
+
+    def announce(self, text: str) -> None:
+        pass  # A row of the demonstration says it, and the journal what it leads to.
 
     def _ended_notes(self) -> Renderable:
         return lines(self._notes) if self._notes else Text("Ctrl-C ends everything.", style="dim")
