@@ -295,11 +295,20 @@ class Feed:
         return self._last
 
     async def _follow_rest(self) -> None:
-        """What changes seldom and is cheap to ask for."""
+        """What changes seldom and is cheap to ask for. A bug there costs no more than that part."""
+        told: set[str] = set()
         while True:
             for kind, ask in (("alerts", self._sources.alerts), ("replication", self._sources.replication)):
-                with suppress(Unavailable):  # The status says what the trouble is.
+                try:
                     self._publish_changed(kind, message_bytes(await ask(self.group)))
+                except Unavailable:
+                    pass  # The status says what the trouble is.
+                except NotFound:
+                    raise
+                except Exception:
+                    if kind not in told:
+                        told.add(kind)
+                        logger.exception("a stream goes without its %s", kind, extra={"group": self.group})
             await asyncio.sleep(EVERY_S)
 
     async def _watch_over(self) -> None:

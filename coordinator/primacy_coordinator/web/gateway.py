@@ -168,6 +168,9 @@ async def _body(request: Request) -> bytes | None:
 
 def _parse(kind: type[Message], body: bytes) -> Message:
     """The request. Raises `InvalidRequest`."""
+    if not body.lstrip().startswith(b"{"):
+        # `json_format` reads a list, too.
+        raise InvalidRequest(BadField("", "the body must be a JSON object, {} for an empty one", "JSON_MALFORMED"))
     try:
         return Parse(body, kind(), max_recursion_depth=NESTING_MAX)
     except (ParseError, ValueError, TypeError, RecursionError) as error:

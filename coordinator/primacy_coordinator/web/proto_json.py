@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import math
-import struct
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -23,7 +22,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 Render = Callable[[Any], object]
 
-_SINGLE = struct.Struct("<f")
 _TEXTS = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 """JavaScript has no whole numbers of that size."""
 _PLAIN = frozenset(
@@ -97,7 +95,9 @@ def _render_one(field: FieldDescriptor) -> Render | None:
         names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
         # A number that this version does not know stays one.
         return lambda number: names.get(number, number)
-    return _render_single if kind == FieldDescriptor.CPPTYPE_FLOAT else _render_number
+    if kind == FieldDescriptor.CPPTYPE_DOUBLE:
+        return _render_number
+    raise TypeError(f"{field.full_name}: no field of this API has that type")
 
 
 def _render_message(descriptor: Descriptor) -> Render:
@@ -128,14 +128,3 @@ def _render_number(value: float) -> object:
         # As JavaScript prints it, and other languages read it: without a point that says nothing.
         return int(value) if value.is_integer() and abs(value) < 1e15 else value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _render_single(value: float) -> object:
-    """The shortest decimals that mean the same 32 bits."""
-    if not math.isfinite(value) or value.is_integer():
-        return _render_number(value)
-    for digits in range(6, 9):
-        shorter = float(f"{value:.{digits}g}")
-        if _SINGLE.unpack(_SINGLE.pack(shorter))[0] == value:
-            return shorter
-    return float(f"{value:.9g}")
