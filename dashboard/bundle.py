@@ -47,7 +47,7 @@ def is_current(root: Path = ROOT) -> bool:
         stamp = json.loads((root / ASSETS / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(stamp.get("sources") == digest(root)) and (root / ASSETS / "index.html").exists()
+    return bool(stamp == {"sources": digest(root)}) and (root / ASSETS / "index.html").exists()
 
 
 def digest(root: Path = ROOT) -> str:

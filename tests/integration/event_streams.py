@@ -1,0 +1,98 @@
+"""A browser's side of server-sent events, over a plain socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One event."""
+
+    kind: str
+    data: Any
+    id: str
+
+
+class EventStream:
+    """One connection to `/api/stream`. What came is kept in order."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.seen: list[Seen] = []
+        self.retry_ms = 0
+        self.last_id = ""
+        self._reader = reader
+        self._writer = writer
+
+    @staticmethod
+    async def open(address: str, query: str = "", last_id: str = "", receive_bytes: int = 0) -> EventStream:
+        """Raises AssertionError when the answer is no stream. `receive_bytes`: the socket's buffer, to be slow with."""
+        host, _, port = address.rpartition(":")
+        limit = receive_bytes or 1 << 20
+        reader, writer = await asyncio.open_connection(host, int(port), limit=limit)
+        lines = [f"GET /api/stream{query} HTTP/1.1", f"Host: {address}", "Accept: text/event-stream"]
+        if last_id:
+            lines.append(f"Last-Event-ID: {last_id}")
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        assert head.startswith("HTTP/1.1 200 "), head
+        assert re.search(r"^content-type: text/event-stream", head, re.MULTILINE | re.IGNORECASE), head
+        found = EventStream(reader, writer)
+        found.last_id = last_id
+        return found
+
+    async def read(self) -> list[Seen]:
+        """The events of the next piece; none once the stream has ended."""
+        try:
+            size = int((await self._reader.readline()).strip() or b"0", 16)
+            piece = await self._reader.readexactly(size)
+            await self._reader.readline()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return []
+        found = []
+        for block in piece.decode().split("\n\n"):
+            lines = dict(line.partition(": ")[::2] for line in block.split("\n") if line)
+            self.retry_ms = int(lines.get("retry", self.retry_ms))
+            self.last_id = lines.get("id", self.last_id)
+            if "event" in lines:
+                found.append(Seen(lines["event"], json.loads(lines["data"]), lines.get("id", "")))
+        self.seen += found
+        return found or [Seen("comment", None, "")] if size else []
+
+    async def until(self, kind: str, /, seconds: float = 15.0, **wanted: Any) -> Seen:
+        """The first event of that kind with such data, from what came already or comes yet."""
+        looked = 0
+        async with asyncio.timeout(seconds):
+            while True:
+                for each in self.seen[looked:]:
+                    looked += 1
+                    if each.kind == kind and all(each.data.get(key) == value for key, value in wanted.items()):
+                        return each
+                if not await self.read():
+                    raise AssertionError(f"the stream ended before {kind} {wanted}: {self.kinds()}")
+
+    async def next(self, kind: str, seconds: float = 15.0) -> None:
+        """Reads until one more of that kind has come."""
+        count = self.kinds().count(kind)
+        async with asyncio.timeout(seconds):
+            while self.kinds().count(kind) == count:
+                assert await self.read(), f"the stream ended before another {kind}"
+
+    async def to_the_end(self, seconds: float = 15.0) -> None:
+        async with asyncio.timeout(seconds):
+            while await self.read():
+                pass
+
+    def kinds(self) -> list[str]:
+        return [each.kind for each in self.seen]
+
+    def numbers(self) -> list[int]:
+        """Of the journal's entries, in the order in which they came."""
+        return [int(each.id) for each in self.seen if each.kind == "journal"]
+
+    async def close(self) -> None:
+        self._writer.transport.abort()
