@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import (
     appends,
     core_events,
+    dashboard,
     dataplanes,
     failover,
     fanout,
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "transfer": transfer.run,
     "fanout": fanout.run,
     "interference": interference.run,
+    "dashboard": dashboard.run,
 }
 
 

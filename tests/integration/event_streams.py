@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,12 @@ class EventStream:
     async def open(address: str, query: str = "", last_id: str = "", receive_bytes: int = 0) -> EventStream:
         """Raises AssertionError when the answer is no stream. `receive_bytes`: the socket's buffer, to be slow with."""
         host, _, port = address.rpartition(":")
-        limit = receive_bytes or 1 << 20
-        reader, writer = await asyncio.open_connection(host, int(port), limit=limit)
+        line = socket.socket()
+        if receive_bytes:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        line.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(line, (host, int(port)))
+        reader, writer = await asyncio.open_connection(sock=line, limit=receive_bytes or 1 << 20)
         lines = [f"GET /api/stream{query} HTTP/1.1", f"Host: {address}", "Accept: text/event-stream"]
         if last_id:
             lines.append(f"Last-Event-ID: {last_id}")

@@ -386,7 +386,7 @@ async def test_a_slow_browser_gets_the_newest_and_slows_nobody(
 ) -> None:
     """It reads nothing while a large group changes; then it sees the last state, not all before, and every event."""
     group = make_group(coordinator.grpc, "slow")
-    slow = await EventStream.open(coordinator.http, f"?group={group}", receive_bytes=1024)
+    slow = await EventStream.open(coordinator.http, f"?group={group}", receive_bytes=4096)
     quick = await EventStream.open(coordinator.http, f"?group={group}")
     opened += [slow, quick]
     labels = {f"key{each}": "x" * 200 for each in range(20)}

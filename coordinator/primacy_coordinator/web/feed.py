@@ -33,6 +33,8 @@ EVERY_S = 1.0
 """A status comes at least so often, also when nothing changed: ages and countdowns are in it."""
 GAP_S = 0.25
 """And at most so often."""
+JOURNAL_GAP_S = 0.1
+"""Entries of the journal come at most so often; the first one after a pause at once."""
 SHARE_MAX = 0.05
 """Of this process's time, for rendering and handing out one group's status: a large one comes less often."""
 BYTES_PER_S = 50_000_000
@@ -274,6 +276,8 @@ class Feed:
                 async with aclosing(self._sources.events(self.group, after)) as batches:
                     async for batch in batches:
                         after = self._add(batch, after)
+                        # In a burst, many at once: reading, waking and writing cost by the piece.
+                        await asyncio.sleep(JOURNAL_GAP_S)
             except Unavailable:
                 if self._runner.retired:
                     raise GroupGone(self.group) from None

@@ -21,6 +21,8 @@ CONNECTIONS_MAX = 600
 """Open at once. More are ended at once, for they would take the descriptors that agents need."""
 FIRST_REQUEST_SECONDS_MAX = 10
 """How long a new connection may say nothing, or not all of its first request's head."""
+UNSENT_BYTES_MAX = 64 * 1024
+"""What the system takes of a connection's answer ahead of the line."""
 ABORT = "abort"
 """In the `state` of a request: ends its connection at once, though what was written is not taken."""
 
@@ -92,6 +94,10 @@ def bind_http(address: str) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(AttributeError, OSError):  # not every system has it
+            # Connections inherit it. Else the system holds megabytes for a slow browser, which then sees what was true
+            # minutes ago.
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         bound.bind(target)
         bound.listen(128)
         bound.setblocking(False)
