@@ -1,21 +1,68 @@
 import { html } from "htm/preact";
 import { render } from "preact";
 import "@preact/signals";
-import { connection, follow, journal, status } from "./stream.js";
+import { Alerts } from "./panels/alerts.js";
+import { Announcer, Banners } from "./panels/banners.js";
+import { ActionDialog } from "./panels/dialog.js";
+import { Header } from "./panels/header.js";
+import { Journal } from "./panels/journal.js";
+import { WorldMap } from "./panels/map.js";
+import { Metrics } from "./panels/metrics.js";
+import { Moves } from "./panels/moves.js";
+import { Overrides } from "./panels/overrides.js";
+import { Performance } from "./panels/performance.js";
+import { Regions } from "./panels/regions.js";
+import { Replication } from "./panels/replication.js";
+import { RoundTrips } from "./panels/rtt.js";
+import { WeightsOverTime } from "./panels/weights.js";
+import { group } from "./state.js";
+import { follow, health } from "./stream.js";
 
-const group = new URLSearchParams(location.search).get("group") ?? "";
+const SECTIONS = [
+  ["map", "World"],
+  ["alerts", "Alerts"],
+  ["regions", "Regions"],
+  ["weights", "Weights"],
+  ["rtt", "Round trips"],
+  ["moves", "Moves"],
+  ["replication", "Replication"],
+  ["metrics", "Metrics"],
+  ["performance", "Performance"],
+  ["overrides", "Overrides"],
+  ["journal", "Journal"],
+];
 
 function App() {
-  const now = status.value;
   return html`
-    <main>
-      <h1>Primacy</h1>
-      <p role="status">Connection: ${connection.value}</p>
-      ${now && html`<p>Group ${now.group}: ${now.activeRegion || "no region"} is active, epoch ${now.epoch}.</p>`}
-      <ul>${journal.value.map((event) => html`<li key=${event.sequence}>${event.time} ${event.message}</li>`)}</ul>
+    <a class="skip" href="#main">Skip to the panels</a>
+    <${Header} />
+    <nav aria-label="Panels">
+      <ul>${SECTIONS.map(([id, title]) => html`<li key=${id}><a href=${`#${id}`}>${title}</a></li>`)}</ul>
+    </nav>
+    <${Banners} />
+    <main id="main" tabindex="-1" data-health=${health.value}>
+      <h1 class="unseen">Primacy</h1>
+      <div class="panels">
+        <${WorldMap} />
+        <${Alerts} />
+        <${Regions} />
+        <${WeightsOverTime} />
+        <${RoundTrips} />
+        <${Moves} />
+        <${Replication} />
+        <${Metrics} />
+        <${Performance} />
+        <${Overrides} />
+        <${Journal} />
+      </div>
     </main>
+    <footer class="note"><a href="/assets/licences.txt">Licences</a></footer>
+    <${ActionDialog} />
+    <${Announcer} />
   `;
 }
 
-follow(group);
+const theme = localStorage.getItem("theme");
+if (theme) document.documentElement.dataset.theme = theme;
+follow(group.value);
 render(html`<${App} />`, document.getElementById("app"));
