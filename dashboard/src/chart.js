@@ -12,9 +12,10 @@ const GAP_STEPS = 2.5;
 export function aligned(series, stepS) {
   const at = new Set();
   for (const each of series) {
+    const usualS = Math.max(stepS, usual(each.points));
     let last = null;
     for (const { time } of each.points) {
-      if (last !== null && time - last > GAP_STEPS * stepS) at.add(last + stepS);
+      if (last !== null && time - last > GAP_STEPS * usualS) at.add(last + stepS);
       at.add(time);
       last = time;
     }
@@ -29,6 +30,12 @@ export function aligned(series, stepS) {
       return values;
     }),
   ];
+}
+
+/** How long after one point the next one comes, usually: some things are measured less often than there are steps. */
+function usual(points) {
+  const gaps = points.slice(1).map((point, index) => point.time - points[index].time);
+  return gaps.sort((a, b) => a - b)[gaps.length >> 1] ?? 0;
 }
 
 /** Values put on top of each other, the first at the bottom. A null counts as nothing where any other has a value. */
@@ -96,7 +103,7 @@ export function Chart({ label, series, unit, stepS, range, stack = false, height
 const newest = (values) => values.findLast((each) => each !== null) ?? null;
 
 const Newest = ({ label, series, data, unit }) => html`
-  <table class="unseen">
+  <div class="unseen"><table>
     <caption>${label}: newest, least and greatest values</caption>
     <thead><tr><th scope="col">Series</th><th scope="col">Newest</th><th scope="col">Least</th><th scope="col">Greatest</th></tr></thead>
     <tbody>
@@ -111,7 +118,7 @@ const Newest = ({ label, series, data, unit }) => html`
         `;
       })}
     </tbody>
-  </table>
+  </table></div>
 `;
 
 function onTheme(react) {
@@ -162,6 +169,7 @@ function make(box, shown, given, { stack, height, sync }, setCursor) {
       ...shown.map((each) => ({
         label: each.name,
         stroke: resolved(each.colour),
+        spanGaps: false,
         width: 1.6,
         dash: each.dashed ? [5, 4] : undefined,
         fill: stack ? resolved(each.colour, 0.42) : undefined,

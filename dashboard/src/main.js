@@ -11,6 +11,7 @@ import { Metrics } from "./panels/metrics.js";
 import { Moves } from "./panels/moves.js";
 import { Overrides } from "./panels/overrides.js";
 import { Performance } from "./panels/performance.js";
+import { Readiness } from "./panels/readiness.js";
 import { Regions } from "./panels/regions.js";
 import { Replication } from "./panels/replication.js";
 import { RoundTrips } from "./panels/rtt.js";
@@ -21,14 +22,15 @@ import { follow, health } from "./stream.js";
 const SECTIONS = [
   ["map", "World"],
   ["alerts", "Alerts"],
+  ["readiness", "Readiness"],
   ["regions", "Regions"],
   ["weights", "Weights"],
   ["rtt", "Round trips"],
+  ["overrides", "Overrides"],
   ["moves", "Moves"],
   ["replication", "Replication"],
   ["metrics", "Metrics"],
   ["performance", "Performance"],
-  ["overrides", "Overrides"],
   ["journal", "Journal"],
 ];
 
@@ -44,15 +46,14 @@ function App() {
       <h1 class="unseen">Primacy</h1>
       <div class="panels">
         <${WorldMap} />
-        <${Alerts} />
+        <div class="stack"><${Alerts} /><${Readiness} /></div>
         <${Regions} />
         <${WeightsOverTime} />
-        <${RoundTrips} />
+        <div class="stack"><${RoundTrips} /><${Overrides} /></div>
         <${Moves} />
         <${Replication} />
         <${Metrics} />
         <${Performance} />
-        <${Overrides} />
         <${Journal} />
       </div>
     </main>

@@ -1,6 +1,46 @@
 // Could the group do without each of its regions?
-import { status } from "./stream.js";
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { call } from "./api.js";
+import { activeRegion, group, regions } from "./state.js";
+import { isLive, status } from "./stream.js";
 import { priceText, seconds, span } from "./words.js";
+
+const EVERY_S = 5;
+/** By the region that is supposed to be down: ExplainElection. */
+const answers = signal({});
+
+/** The election if the active region died; where none is active, if this region did. Undefined: not known yet. */
+export const ifDown = (region) => answers.value[activeRegion.value || region];
+
+/** Asks again and again what would be if the active region died; where there is none, for each region. */
+export function useReadiness() {
+  const names = activeRegion.value || regions.value.map((region) => region.name).join("\n");
+  const live = isLive.value;
+  useEffect(() => {
+    if (!live || !names) return undefined;
+    let over = false;
+    let timer = 0;
+    const again = async () => {
+      const found = {};
+      for (const name of names.split("\n")) {
+        try {
+          found[name] = await call("ElectionService", "ExplainElection", { group: group.value, ifDown: name });
+        } catch {
+          // It is asked again soon; what is in the way, the banners say.
+        }
+        if (over) return;
+      }
+      answers.value = found;
+      timer = setTimeout(again, EVERY_S * 1000);
+    };
+    again();
+    return () => {
+      over = true;
+      clearTimeout(timer);
+    };
+  }, [names, live]);
+}
 
 /** What would happen if this region died now: {tone, text, why}.
  *  `then`: ExplainElection if the active region died; where none is active, if this region did. */

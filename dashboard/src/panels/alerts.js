@@ -27,7 +27,7 @@ export function Alerts() {
       <${Trouble} error=${view === "all" ? past.error : null} />
       ${!said && html`<${Empty}>The coordinator has not said yet.</${Empty}>`}
       ${said && causes.length === 0 && html`<p class="empty"><${Mark} look=${["check", "ok"]}>Nothing is wrong, as far as the rules can tell.</${Mark}></p>`}
-      <div class=${causes.length ? "scroll tall" : ""} role=${causes.length ? "region" : null} aria-label=${causes.length ? "Alerts" : null} tabindex=${causes.length ? 0 : null}>
+      <div class=${causes.length ? "scroll tall" : ""} role=${causes.length ? "region" : null} aria-label=${causes.length ? "List of alerts" : null} tabindex=${causes.length ? 0 : null}>
         <ul class="alerts">
           ${causes.map((cause) => html`<${Alert} key=${cause.id} alert=${cause} explained=${all.filter((each) => each.causeId === cause.id)} />`)}
         </ul>

@@ -40,7 +40,7 @@ export function Journal() {
     <${Select} label="Region" shown=${false} value=${region} onChange=${setRegion} options=${[["", "All regions"], ...regions.value.map((each) => [each.name, each.name])]} />
   `;
   return html`
-    <${Panel} id="journal" title="Journal" aside=${aside}>
+    <${Panel} id="journal" title="Journal" wide aside=${aside}>
       ${events.length === 0 && html`<${Empty}>Nothing of that kind.</${Empty}>`}
       <div class="scroll tall" role="region" aria-label="Events" tabindex="0">
         <ol class="journal">${events.map((event) => html`<${Entry} key=${event.sequence} event=${event} />`)}</ol>

@@ -12,6 +12,7 @@ import { percent, span } from "../words.js";
 
 const ALL_PAIRS_MAX = 6;
 const LABELS_MAX = 24;
+const MARGIN = 10;
 const VIEWS = [
   ["rtt", "Round trips"],
   ["reads", "Reads"],
@@ -57,8 +58,11 @@ function useWidth() {
 }
 
 function Drawing({ land, width, placed, view }) {
-  const height = Math.max(200, Math.round(width * 0.46));
-  const projection = geoEqualEarth().rotate([-11, 0]).fitExtent([[6, 8], [width - 6, height - 8]], land);
+  const projection = geoEqualEarth().rotate([-11, 0]).fitWidth(width - 12, land);
+  const [[left, top], [, bottom]] = geoPath(projection).bounds(land);
+  const [x, y] = projection.translate();
+  projection.translate([x - left + 6, y - top + MARGIN]);
+  const height = Math.round(bottom - top + 2 * MARGIN);
   const path = geoPath(projection);
   const at = ({ location }) => projection([location.longitude ?? 0, location.latitude ?? 0]);
   const taken = placed.map((region) => around(at(region), 18, 18));
@@ -196,7 +200,7 @@ const isDrained = (region) => (region.drainState === "DRAIN_STATE_NONE" ? "" : r
 
 /** The same for those who cannot see the map. */
 const Twin = ({ all }) => html`
-  <table class="unseen">
+  <div class="unseen"><table>
     <caption>Regions on the map</caption>
     <thead><tr><th scope="col">Region</th><th scope="col">Status and reads</th><th scope="col">Place</th></tr></thead>
     <tbody>
@@ -210,5 +214,5 @@ const Twin = ({ all }) => html`
         `,
       )}
     </tbody>
-  </table>
+  </table></div>
 `;

@@ -14,7 +14,7 @@ export function Overrides() {
       ${all.length === 0
         ? html`<${Empty}>None: the policy alone decides.</${Empty}>`
         : html`
-            <${Scroll} label="Overrides">
+            <${Scroll} label="Table of overrides">
               <table class="grid">
                 <thead>
                   <tr><th scope="col">What</th><th scope="col">Region</th><th scope="col">Ends in</th><th scope="col">Who</th><th scope="col">Why</th><th scope="col">Action</th></tr>

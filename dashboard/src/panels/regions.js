@@ -1,17 +1,16 @@
 // One card for each region: what is thought of it, why, and what would be without it. Many regions are a table.
 import { html } from "htm/preact";
-import { useEffect, useState } from "preact/hooks";
-import { call } from "../api.js";
+import { useState } from "preact/hooks";
 import { ask } from "../actions.js";
-import { Mark, Status, statusRank } from "../glyphs.js";
+import { Status, statusRank } from "../glyphs.js";
 import { Bar, Choice, Empty, Panel, Scroll, Swatch } from "../parts.js";
-import { prospect } from "../readiness.js";
-import { activeRegion, colourOf, group, picked, readShares, regions } from "../state.js";
-import { coordinatorNow, isLive, replication, status } from "../stream.js";
+import { ifDown, prospect } from "../readiness.js";
+import { colourOf, picked, readShares, regions } from "../state.js";
+import { coordinatorNow, replication, status } from "../stream.js";
 import { counted, lagText, number, percent, seconds, span, word } from "../words.js";
+import { ProspectMark } from "./readiness.js";
 
 const CARDS_MAX = 12;
-const READINESS_S = 5;
 const VIEWS = [
   ["cards", "Cards"],
   ["table", "Table"],
@@ -21,7 +20,7 @@ export function Regions() {
   const [asked, setView] = useState("");
   const all = regions.value;
   const view = asked || (all.length > CARDS_MAX ? "table" : "cards");
-  const then = useReadiness();
+  const then = (name) => prospect(name, ifDown(name));
   const sorted = [...all].sort((a, b) => Number(b.active) - Number(a.active) || statusRank(a.status) - statusRank(b.status) || (a.name < b.name ? -1 : 1));
   const aside = html`<${Choice} label="Show regions as" name="regions-view" options=${VIEWS} value=${view} onChange=${setView} />`;
   return html`
@@ -32,37 +31,6 @@ export function Regions() {
         : all.length > 0 && html`<${Table} sorted=${sorted} then=${then} />`}
     </${Panel}>
   `;
-}
-
-/** Asks what would be if the active region died; where there is none, for each region. Returns a function of the name. */
-function useReadiness() {
-  const [answers, keep] = useState({});
-  const active = activeRegion.value;
-  const names = active ? active : regions.value.map((region) => region.name).join("\n");
-  const live = isLive.value;
-  useEffect(() => {
-    if (!live || !names) return undefined;
-    let over = false;
-    let timer = 0;
-    const again = async () => {
-      const found = {};
-      for (const name of names.split("\n")) {
-        try {
-          found[name] = await call("ElectionService", "ExplainElection", { group: group.value, ifDown: name });
-        } catch {
-          // It is asked again soon; what is in the way, the banners say.
-        }
-      }
-      if (!over) keep(found);
-      if (!over) timer = setTimeout(again, READINESS_S * 1000);
-    };
-    again();
-    return () => {
-      over = true;
-      clearTimeout(timer);
-    };
-  }, [names, live]);
-  return (name) => prospect(name, answers[active || name]);
 }
 
 function facts(region) {
@@ -148,13 +116,13 @@ function Card({ region, then }) {
         <div><dt>Requests</dt><dd>${fact.rate === undefined ? "–" : `${number(fact.rate)}/s`}${fact.capacity ? html` <span class="muted">of ${number(fact.capacity)}</span>` : ""}</dd></div>
         <div><dt>Latency</dt><dd>${span(fact.latency)}</dd></div>
         <div><dt>Errors</dt><dd class=${fact.errors > 0.05 ? "bad" : ""}>${percent(fact.errors)}</dd></div>
-        <div><dt>Agents</dt><dd class=${fact.connected ? "" : "bad"}>${fact.agents} <span class="muted">connected</span></dd></div>
-        <div><dt>Instances</dt><dd>${fact.instances} <span class="muted">healthy</span></dd></div>
-        <div><dt>Log</dt><dd>${fact.copied}</dd></div>
+        <div><dt>Agents</dt><dd class=${fact.connected ? "" : "bad"} title="connected">${fact.agents}</dd></div>
+        <div><dt>Instances</dt><dd title="healthy">${fact.instances}</dd></div>
+        <div><dt>Replica</dt><dd>${fact.copied}</dd></div>
         ${fact.lag && html`<div><dt>Data lag</dt><dd>${fact.lag}</dd></div>`}
-        <div><dt>Priority</dt><dd>${region.priority}${region.flapPenalty >= 0.05 ? html` <span class="warn">flaps ${number(region.flapPenalty)}</span>` : ""}</dd></div>
+        <div><dt>Priority</dt><dd>${region.priority}${region.flapPenalty >= 0.5 ? html` <span class="warn">flaps</span>` : ""}</dd></div>
       </dl>
-      <p class="prospect"><span class="label">If it died now</span><${Mark} look=${[{ ok: "check", warn: "triangle", bad: "cross", quiet: "dots" }[then.tone], then.tone]}>${then.text}</${Mark}></p>
+      <p class="prospect"><span class="label">If it died now</span><${ProspectMark} prospect=${then} /></p>
       <details open=${troubled}>
         <summary>Evidence<span class="unseen"> for ${region.name}</span></summary>
         <ul class="evidence">
@@ -185,7 +153,7 @@ function agentText(region, agent) {
 
 function Table({ sorted, then }) {
   return html`
-    <${Scroll} label="Regions" class="tall">
+    <${Scroll} label="Table of regions" class="tall">
       <table class="grid">
         <thead>
           <tr>

@@ -15,7 +15,7 @@ export function RoundTrips() {
       ${trips.size === 0
         ? html`<${Empty}>No agent has looked at another region yet.</${Empty}>`
         : html`
-            <${Scroll} label="Round trips" class="tall">
+            <${Scroll} label="Table of round trips" class="tall">
               <table class="matrix">
                 <thead>
                   <tr><th scope="col"><span class="unseen">From</span></th>${names.map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr>
