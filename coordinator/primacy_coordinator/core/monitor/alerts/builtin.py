@@ -44,7 +44,7 @@ def look(facts: Facts) -> Looked:
         held += find(view)
     held += _no_standby(facts, view)
     held += _told(facts)
-    held += _of_log(view, log)
+    held += _of_log(facts, view, log)
     unknown = set(_unknown(facts, view, log))
     return Looked(tuple(sorted(held, key=lambda one: one.id)), frozenset(unknown))
 
@@ -325,9 +325,10 @@ def _overrides(view: GroupView) -> Iterator[Finding]:
 # ---- the log
 
 
-def _of_log(view: GroupView, log: LogView) -> Iterator[Finding]:
+def _of_log(facts: Facts, view: GroupView, log: LogView) -> Iterator[Finding]:
     active = view.lease.active_region
-    if log.stalled_ns >= 0:
+    # While this process was away nobody could write: that is no silence of the region's.
+    if log.stalled_ns >= 0 and facts.process.uptime_ns >= view.policy.stall_after_ns:
         yield Finding(
             "silent-stall",
             active,

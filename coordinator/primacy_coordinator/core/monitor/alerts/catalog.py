@@ -87,7 +87,7 @@ BUILT_IN = (
     BuiltIn(
         "silent-stall",
         _CRITICAL,
-        0,
+        5 * SECOND_NS,
         "The active region has stopped writing to the log, without being down.",
         "`primacy replication` shows since when. Look at the agent's disk and log in the active region; if it stays "
         "stuck, `primacy failover`.",
