@@ -39,6 +39,12 @@ alertRules:
   for: 0s
 - name: rule-broken
   for: 0s
+- name: few-agents
+  threshold: {series: agents, below: 2, window: 5s}
+  severity: info
+  annotations: {summary: "{region} of {group} has {value} agents, fewer than {threshold}"}
+slos:
+- {name: up, indicator: availability, objective: 0.999, perRegion: true}
 """
 FIRING, RESOLVED = monitoring_pb2.ALERT_STATE_FIRING, monitoring_pb2.ALERT_STATE_RESOLVED
 
@@ -112,6 +118,10 @@ async def test_a_region_that_goes_down_is_told_once_over_a_crash_of_the_coordina
         assert response.sinks[0].sent >= 1 and not response.sinks[0].trouble
         assert "no region has a series" in response.broken_rules["no-such"]
         await here.fires("rule-broken:no-such")
+        assert (await here.fires("few-agents/ap")).summary == "ap of default has 1 agents, fewer than 2"
+        burning = await here.fires(f"budget-burning-fast:up/{standby}")
+        assert burning.cause_id == alert_id and burning.value > 14.4
+        assert burning.id in (await here.fires(alert_id)).explains
 
         await _check_journal(here, alert_id)
         await _check_acknowledging(here, alert_id)
