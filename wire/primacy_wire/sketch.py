@@ -70,8 +70,7 @@ class Sketch:
 
     def merge_series(self, series: SeriesSketch) -> None:
         """The same for a series that was checked when it came (`from_series` checks one)."""
-        first = series.first_bucket
-        self._add_up(series, ((first + at, count) for at, count in enumerate(series.buckets) if count))
+        self._add_up(series, [one for one in enumerate(series.buckets, series.first_bucket) if one[1]])
 
     def _add_up(self, other: Sketch | SeriesSketch, buckets: Iterable[tuple[int, int]]) -> None:
         if not other.count:

@@ -134,13 +134,15 @@ Work = Callable[[sqlite_utils.Database], Any]
 class SqliteMetrics:
     """See `MetricsStore`. Opens its file on its own thread, when there is something to do."""
 
-    def __init__(self, path: Path, kept: Kept = KEPT) -> None:
+    def __init__(self, path: Path, kept: Kept = KEPT, clock: Callable[[], float] = time.time) -> None:
         self.trouble = ""
         self.dropped_count = 0
         self.bytes = 0
         """Of the file, as of the last look."""
+        self.checked_every_s = CHECKED_EVERY_S
         self._path = path
         self._kept = kept
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._wake = threading.Condition()
         # Under the condition's lock:
@@ -258,6 +260,12 @@ class SqliteMetrics:
             self._wake.notify()
         await asyncio.to_thread(self._thread.join, CLOSE_S_MAX)
 
+    @property
+    def waiting(self) -> int:
+        """Minutes that wait for the disk."""
+        with self._wake:
+            return len(self._blocks)
+
     async def _ask(self, work: Work) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
         with self._wake:
@@ -335,7 +343,7 @@ class SqliteMetrics:
         elif self._making is not None and not closing and next(self._making, _DONE) is _DONE:
             self._making = None
         if time.monotonic() >= self._check_at:
-            self._check_at = time.monotonic() + CHECKED_EVERY_S
+            self._check_at = time.monotonic() + self.checked_every_s
             self._prune(db)
         self.trouble, self._retry_s, self._retry_at = "", RETRY_S_MIN, 0.0
 
@@ -435,7 +443,7 @@ class SqliteMetrics:
 
     def _prune(self, db: sqlite_utils.Database) -> None:
         """What is too old, then what does not fit."""
-        now = int(time.time())
+        now = int(self._clock())
         for span, kept_s in ((MINUTE_S, self._kept.minutes_s), (HOUR_S, self._kept.hours_s)):
             groups = [row[0] for row in db.conn.execute("SELECT DISTINCT group_name FROM steps").fetchall()]
             for group in groups:

@@ -2,18 +2,23 @@
 
 A burn rate of 1 spends the budget exactly in the window of the objective (Site Reliability Workbook, chapter 5). Time
 in which nothing was measured costs no budget, and `measured_s` says how much time was measured.
+
+What each step had of good and bad is kept beside the steps, so that a look adds what is new and sums up the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from primacy_wire.instant import SECOND_NS
 
 from primacy_coordinator.core.monitor.model import Slo, SloIndicator
 from primacy_coordinator.core.monitor.packing import PackedRow, Unpacked
-from primacy_coordinator.core.monitor.ring import cover
+from primacy_coordinator.core.monitor.ring import Ring
 from primacy_coordinator.core.monitor.rows import FineRow, Row
 from primacy_coordinator.core.monitor.series import Key
 from primacy_coordinator.core.monitor.tiers import HOUR_S, MINUTE_S, Tiers
@@ -21,6 +26,8 @@ from primacy_coordinator.core.monitor.tiers import HOUR_S, MINUTE_S, Tiers
 BURN_WINDOWS_S = (5 * MINUTE_S, 30 * MINUTE_S, HOUR_S, 6 * HOUR_S, 24 * HOUR_S, 72 * HOUR_S)
 TENS_READ_S = HOUR_S
 """The newest hour is read in steps of 10 s, then come minutes, then hours."""
+READ_TOGETHER = 200
+"""Figures that are read in one bit of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,118 +55,175 @@ class SloFigure:
         return next((burn.rate for burn in self.burns if burn.window_s >= window_s), None)
 
 
-@dataclass(slots=True)
-class _Sum:
-    good: float = 0.0
-    total: float = 0.0
-    measured_s: float = 0.0
-
-    def add(self, good: float, total: float, measured_s: float) -> None:
-        self.good += good
-        self.total += total
-        self.measured_s += measured_s
-
-    def bad_share(self) -> float | None:
-        return None if self.total <= 0 else max(0.0, (self.total - self.good) / self.total)
+Part = tuple[float, float, float]
+"""Of one step: (good, total, seconds in which it was measured)."""
 
 
-def judge(tiers: Tiers, slo: Slo, region: str, regions: tuple[str, ...], windows_s: Iterable[int] = ()) -> SloFigure:
-    """How one objective is met, now. `regions`: all of the group; `windows_s`: burn rates beside the usual ones."""
-    whole_s = slo.window_ns // SECOND_NS
-    windows = sorted({*(w for w in BURN_WINDOWS_S if w <= whole_s), *windows_s, whole_s})
-    names = (region,) if region else regions
-    now = tiers.second + 1
-    if slo.indicator is SloIndicator.LATENCY:
-        parts = _latency(tiers, names, now - windows[-1], now, slo.threshold_ns / SECOND_NS)
-    else:
-        parts = _gauges(tiers, slo.indicator, names, now - windows[-1], now, bool(region))
-    sums = [_Sum() for _ in windows]
-    for start, good, total, measured_s in parts:
-        for at in range(len(windows) - 1, -1, -1):
-            if start < now - windows[at]:
-                break
-            sums[at].add(good, total, measured_s)
-    allowed = 1 - slo.objective
-    burns = tuple(
-        Burn(window_s, None if (bad := found.bad_share()) is None else bad / allowed)
-        for window_s, found in zip(windows, sums, strict=True)
-        if window_s in BURN_WINDOWS_S or window_s in windows_s
-    )
-    whole = sums[windows.index(whole_s)]
-    bad = whole.bad_share()
-    measured_s = min(whole_s, round(whole.measured_s))
-    return SloFigure(
-        slo,
-        region,
-        None if bad is None else 1 - bad,
-        None if bad is None else 1 - bad / allowed * measured_s / whole_s,
-        burns,
-        measured_s,
-    )
+class _Track:
+    """The parts of all steps of one length."""
+
+    def __init__(self) -> None:
+        self.starts = array("q")
+        self.columns = (array("d"), array("d"), array("d"))
+
+    def cut(self, first: int, last: int) -> None:
+        """Keep only what begins in [first, last)."""
+        low, high = bisect_left(self.starts, first), bisect_left(self.starts, last)
+        for column in (self.starts, *self.columns):
+            del column[high:]
+            del column[:low]
+
+    def add(self, start: int, part: Part) -> None:
+        self.starts.append(start)
+        for column, value in zip(self.columns, part, strict=True):
+            column.append(value)
+
+    def sums(self, first: int, last: int) -> Part:
+        low, high = bisect_left(self.starts, first), bisect_left(self.starts, last)
+        good, total, measured = (sum(column[low:high]) for column in self.columns)
+        return good, total, measured
 
 
-Part = tuple[int, float, float, float]
-"""(start, good, total, seconds measured)."""
+class Ledger:
+    """One objective of one region, or of the whole group (`region` empty)."""
 
+    def __init__(self, slo: Slo, region: str) -> None:
+        self.slo = slo
+        self.region = region
+        self._tens, self._minutes, self._hours = _Track(), _Track(), _Track()
 
-def _rows(tiers: Tiers, first: int, last: int) -> list[FineRow | Row]:
-    """Hours, then minutes, then tens, as far as each is needed."""
-    border = max(first, last - TENS_READ_S)
-    border -= border % MINUTE_S
-    older = cover((tiers.minutes, tiers.hours), 0, first, border) if first < border else []
-    return [*older, *cover(tiers.gauge_rings[:3], 1, border, last)]
+    def follow(self, tiers: Tiers, regions: Sequence[str]) -> Iterator[None]:
+        """Read what is new, bit by bit. `regions`: all of the group."""
+        names = (self.region,) if self.region else tuple(regions)
+        if self.slo.indicator is SloIndicator.LATENCY:
+            yield from self._read(tiers.sketch_rings, _Latency(tiers, names, self.slo.threshold_ns / SECOND_NS))
+        elif self.slo.indicator is SloIndicator.SUCCESS:
+            yield from self._read(tiers.gauge_rings[1:], _Success(tiers, names))
+        else:
+            yield from self._read(tiers.gauge_rings[1:], _Time(tiers, names, "serving" if self.region else "active"))
 
-
-def _packed(tiers: Tiers, first: int, last: int) -> list[PackedRow]:
-    border = max(first, last - TENS_READ_S)
-    border -= border % MINUTE_S
-    older = cover((tiers.sketch_minutes, tiers.sketch_hours), 0, first, border) if first < border else []
-    return [*older, *cover(tiers.sketch_rings[:2], 0, border, last)]
-
-
-def _gauges(
-    tiers: Tiers, indicator: SloIndicator, regions: tuple[str, ...], first: int, last: int, single: bool
-) -> Iterator[Part]:
-    if indicator is SloIndicator.SUCCESS:
-        names: tuple[str, ...] = ("request_rate", "failed_rate")
-    else:
-        names = ("serving",) if single else ("active",)
-    slots = [[_slot(tiers, name, region) for name in names] for region in regions]
-    for row in _rows(tiers, first, last):
-        good = total = measured_s = 0.0
-        for one in slots:
-            stats = [row.stat(slot) if slot is not None and row.end > born else None for slot, born in one]
-            stat = stats[0]
-            if stat is None:
+    def _read(self, rings: Sequence[Ring[Any]], part_of: _Reader) -> Iterator[None]:
+        read = 0
+        for track, ring in zip((self._tens, self._minutes, self._hours), rings, strict=True):
+            if ring.begin is None or ring.end is None:
+                track.cut(0, 0)
                 continue
-            measured_s = max(measured_s, float(stat.samples))
-            if indicator is SloIndicator.SUCCESS:
-                failed = stats[1]
-                if failed is None:
-                    continue
-                total += stat.mean * stat.samples
-                good += (stat.mean - failed.mean) * stat.samples
-            else:
+            # What was dropped from the steps, for its age or because the clock was set back, is dropped here.
+            track.cut(ring.begin, ring.end)
+            new = []
+            for row in reversed(ring.rows):
+                if track.starts and row.start <= track.starts[-1]:
+                    break
+                new.append(row)
+            for row in reversed(new):
+                part = part_of(row)
+                # Steps without anything are kept, too, so that they are not read again and again.
+                track.add(row.start, part or (0.0, 0.0, 0.0))
+                read += part_of.width
+                if read >= READ_TOGETHER:
+                    read = 0
+                    yield
+
+    def figure(self, now: int, windows_s: Iterable[int] = ()) -> SloFigure:
+        """As of the second `now`. `windows_s`: burn rates beside the usual ones."""
+        whole_s = self.slo.window_ns // SECOND_NS
+        wanted = sorted({*(w for w in BURN_WINDOWS_S if w <= whole_s), *windows_s})
+        allowed = 1 - self.slo.objective
+        burns = []
+        for window_s in wanted:
+            good, total, _ = self.sums(now - window_s, now)
+            burns.append(Burn(window_s, _bad(good, total) / allowed if total > 0 else None))
+        good, total, seconds = self.sums(now - whole_s, now)
+        measured_s = min(whole_s, round(seconds))
+        if total <= 0:
+            return SloFigure(self.slo, self.region, None, None, tuple(burns), measured_s)
+        bad = _bad(good, total)
+        left = 1 - bad / allowed * measured_s / whole_s
+        return SloFigure(self.slo, self.region, 1 - bad, left, tuple(burns), measured_s)
+
+    def sums(self, first: int, last: int) -> Part:
+        """Tens, then minutes, then hours, as far as each is needed."""
+        border = last - TENS_READ_S
+        border -= border % MINUTE_S
+        tens, minutes, hours = self._tens, self._minutes, self._hours
+        if tens.starts:
+            border = max(border, -(-tens.starts[0] // MINUTE_S) * MINUTE_S)
+        low = minutes.starts[0] if minutes.starts else border
+        if hours.starts and hours.starts[-1] + HOUR_S > low:
+            # The hour in which the minutes begin counts whole.
+            low = min(border, -(-low // HOUR_S) * HOUR_S)
+        parts = (
+            hours.sums(first, low),
+            minutes.sums(max(first, low), border),
+            tens.sums(max(first, border), last),
+        )
+        return parts[0][0] + parts[1][0] + parts[2][0], sum(p[1] for p in parts), sum(p[2] for p in parts)
+
+
+def _bad(good: float, total: float) -> float:
+    return max(0.0, (total - good) / total)
+
+
+class _Reader:
+    """What one step has of an objective."""
+
+    def __init__(self, tiers: Tiers, regions: Sequence[str], names: Sequence[str]) -> None:
+        find, born = tiers.slots.find, tiers.slots.born
+        found = [[find(Key(name, region)) for name in names] for region in regions]
+        self.slots = [[(slot, born[slot]) for slot in one if slot is not None] for one in found if None not in one]
+        self.width = max(1, len(self.slots))
+
+    def __call__(self, row: Any) -> Part | None:
+        raise NotImplementedError
+
+
+class _Time(_Reader):
+    """Time in which a gauge was 1."""
+
+    def __init__(self, tiers: Tiers, regions: Sequence[str], name: str) -> None:
+        super().__init__(tiers, regions, (name,))
+
+    def __call__(self, row: FineRow | Row) -> Part | None:
+        good, total = 0.0, 0
+        for ((slot, born),) in self.slots:
+            if row.end > born and (stat := row.stat(slot)) is not None:
                 good += stat.mean * stat.samples
-                total = max(total, float(stat.samples))
-        if measured_s:
-            yield row.start, min(good, total), total, measured_s
+                total = max(total, stat.samples)
+        return (min(good, float(total)), float(total), float(total)) if total else None
 
 
-def _latency(tiers: Tiers, regions: tuple[str, ...], first: int, last: int, threshold_s: float) -> Iterator[Part]:
-    slots = [_slot(tiers, "latency_seconds", region) for region in regions]
-    for row in _packed(tiers, first, last):
+class _Success(_Reader):
+    """Requests that did not fail."""
+
+    def __init__(self, tiers: Tiers, regions: Sequence[str]) -> None:
+        super().__init__(tiers, regions, ("request_rate", "failed_rate"))
+
+    def __call__(self, row: FineRow | Row) -> Part | None:
+        good = total = 0.0
+        measured = 0
+        for (all_slot, all_born), (failed_slot, failed_born) in self.slots:
+            requests = row.stat(all_slot) if row.end > all_born else None
+            failed = row.stat(failed_slot) if row.end > failed_born else None
+            if requests is not None and failed is not None:
+                total += requests.mean * requests.samples
+                good += max(0.0, requests.mean - failed.mean) * requests.samples
+                measured = max(measured, requests.samples)
+        return (good, total, float(measured)) if measured else None
+
+
+class _Latency(_Reader):
+    """Requests that took no longer than the threshold."""
+
+    def __init__(self, tiers: Tiers, regions: Sequence[str], threshold_s: float) -> None:
+        super().__init__(tiers, regions, ("latency_seconds",))
+        self._threshold_s = threshold_s
+
+    def __call__(self, row: PackedRow) -> Part | None:
         good = total = 0
-        for slot, born in slots:
-            packed = row.get(slot) if slot is not None and row.end > born else None
+        for ((slot, born),) in self.slots:
+            packed = row.get(slot) if row.end > born else None
             if packed is not None:
                 one = Unpacked(packed)
-                good += one.at_most(threshold_s)
+                good += one.at_most(self._threshold_s)
                 total += one.count
-        if total:
-            yield row.start, float(good), float(total), float(row.end - row.start)
-
-
-def _slot(tiers: Tiers, name: str, region: str) -> tuple[int | None, int]:
-    slot = tiers.slots.find(Key(name, region))
-    return slot, tiers.slots.born[slot] if slot is not None else 0
+        return (float(good), float(total), float(row.end - row.start)) if total else None

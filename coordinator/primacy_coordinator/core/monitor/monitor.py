@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from primacy_wire.instant import SECOND_NS, Now
 
-from primacy_coordinator.core.monitor import budgets, performance, queries
+from primacy_coordinator.core.monitor import performance, queries
 from primacy_coordinator.core.monitor.axis import Axis
-from primacy_coordinator.core.monitor.budgets import SloFigure
+from primacy_coordinator.core.monitor.budgets import Ledger, SloFigure
 from primacy_coordinator.core.monitor.model import Aggregation, Slo
 from primacy_coordinator.core.monitor.performance import FailoverFigures, Performance
 from primacy_coordinator.core.monitor.queries import Answer, Extract, Query
@@ -42,6 +42,7 @@ class Monitor:
         """Looks so far."""
         self._axis = Axis(now)
         self._sampler = Sampler()
+        self._ledgers: dict[tuple[Slo, str], Ledger] = {}
         self._judging: Iterator[None] | None = None
         self._judged_second = -TEN_S
 
@@ -91,10 +92,13 @@ class Monitor:
             return
         regions = self._regions()
         found: list[SloFigure] = []
+        before, self._ledgers = self._ledgers, {}
         for slo in seen.view.policy.slos:
             windows_s = _burn_windows_s(seen, slo)
             for region in ("", *(regions if slo.per_region else ())):
-                found.append(budgets.judge(self.tiers, slo, region, regions, windows_s))
+                ledger = self._ledgers[slo, region] = before.get((slo, region)) or Ledger(slo, region)
+                yield from ledger.follow(self.tiers, regions)
+                found.append(ledger.figure(self.tiers.second + 1, windows_s))
                 yield
         self.slos = tuple(found)
 

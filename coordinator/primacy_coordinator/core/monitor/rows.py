@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 LARGEST = 3e38
 """A figure beyond it does not fit where figures are kept."""
 NAN = float("nan")
+SAMPLES_MAX = 65_535
+Columns = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float], Sequence[int]]
+"""Means, smallest, largest and newest values, and numbers of samples."""
 
 
 class Stat(NamedTuple):
@@ -49,21 +52,26 @@ class Row:
 
     __slots__ = ("counts", "end", "high", "last", "low", "means", "slots", "start")
 
-    def __init__(
-        self, start: int, end: int, stats: Iterable[tuple[int, Stat]], size: int, sparse: bool = False
-    ) -> None:
-        """By slot, of which there are `size`; `sparse`: only those that have values take room."""
+    def __init__(self, start: int, end: int, columns: Columns, slots: Sequence[int] | None = None) -> None:
+        """Columns are by slot; `slots`: only of these, sorted."""
         self.start = start
         self.end = end
-        found = sorted(stats) if sparse else list(stats)
-        self.slots = array("I", [slot for slot, _ in found]) if sparse else None
-        length = len(found) if sparse else size
-        self.means, self.low, self.high, self.last = (array("f", bytes(4 * length)) for _ in range(4))
-        self.counts = array("H", bytes(2 * length))
-        for at, (slot, stat) in enumerate(found):
-            place = at if sparse else slot
-            self.means[place], self.low[place], self.high[place], self.last[place] = stat[:4]
-            self.counts[place] = min(stat.samples, 65_535)
+        self.slots = array("I", slots) if slots is not None else None
+        means, low, high, last, counts = columns
+        self.means, self.low, self.high, self.last = (
+            array("f", means),
+            array("f", low),
+            array("f", high),
+            array("f", last),
+        )
+        self.counts = array("H", [min(count, SAMPLES_MAX) for count in counts])
+
+    @classmethod
+    def of(cls, start: int, end: int, stats: Iterable[tuple[int, Stat]]) -> Row:
+        """Of these slots alone."""
+        found = sorted(stats)
+        columns = tuple([stat[at] for _, stat in found] for at in range(5))
+        return cls(start, end, columns, [slot for slot, _ in found])  # type: ignore[arg-type]
 
     def stat(self, slot: int) -> Stat | None:
         at = slot
@@ -75,7 +83,7 @@ class Row:
             return None
         return Stat(self.means[at], self.low[at], self.high[at], self.last[at], self.counts[at])
 
-    def stats(self) -> Iterable[tuple[int, Stat]]:
+    def stats(self) -> Iterator[tuple[int, Stat]]:
         """Of all slots that have values."""
         slots = self.slots if self.slots is not None else range(len(self.counts))
         return (
@@ -120,9 +128,11 @@ class Open:
             last[slot] = value
             counts[slot] += 1
 
-    def add_stats(self, stats: Iterable[tuple[int, Stat]]) -> None:
-        """What a shorter step had."""
-        for slot, stat in stats:
+    def add_stats(self, stats: Iterable[tuple[int, Stat]], together: int) -> Iterator[None]:
+        """What a shorter step had, so many slots at a time."""
+        for at, (slot, stat) in enumerate(stats):
+            if at % together == together - 1:
+                yield
             self._reach(slot)
             if self._counts[slot]:
                 self._sums[slot] += stat.mean * stat.samples
@@ -138,13 +148,22 @@ class Open:
         if slot < len(self._counts):
             self._counts[slot] = 0
 
-    def close(self, sparse: bool = False) -> Row:
-        stats = (
-            (slot, Stat(self._sums[slot] / count, self._low[slot], self._high[slot], self._last[slot], count))
-            for slot, count in enumerate(self._counts)
-            if count
+    def close(self) -> Row:
+        counts = self._counts
+        means = [total / count if count else 0.0 for total, count in zip(self._sums, counts, strict=True)]
+        return Row(self.start, self.end, (means, self._low, self._high, self._last, counts))
+
+    def close_sparse(self) -> Row:
+        """The same, for few slots of many."""
+        return Row.of(
+            self.start,
+            self.end,
+            (
+                (slot, Stat(self._sums[slot] / count, self._low[slot], self._high[slot], self._last[slot], count))
+                for slot, count in enumerate(self._counts)
+                if count
+            ),
         )
-        return Row(self.start, self.end, stats, len(self._counts), sparse)
 
     def _reach(self, slot: int) -> None:
         more = slot + 1 - len(self._counts)

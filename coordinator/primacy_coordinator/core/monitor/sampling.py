@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,15 +20,18 @@ NOT_KNOWN = frozenset({RegionStatus.UNKNOWN, RegionStatus.JOINING})
 
 
 class _Counted(NamedTuple):
+    """What had been routed at one instant."""
+
     at_ns: int
-    requests: int
+    requests: dict[str, dict[str, int]]
+    """Client region -> target region -> ..."""
 
 
 class Sampler:
     """Remembers what counters said, and which shares there were, to tell what has become of them."""
 
     def __init__(self) -> None:
-        self._routed: dict[tuple[str, str], _Counted] = {}
+        self._routed = self._routed_before = _Counted(0, {})
         self._weighed: set[tuple[str, str]] = set()
 
     def sample(self, seen: Seen, share: Share, now_ns: int) -> list[tuple[Key, float]]:
@@ -39,7 +43,10 @@ class Sampler:
         found += self._weights(seen, share)
         found += [(Key("rtt_seconds", one, other), ns / SECOND_NS) for one, other, ns in seen.round_trips]
         if seen.routed is not None:
-            found += self._rates(seen.routed, now_ns)
+            self._count(seen.routed, now_ns)
+        for at, region in enumerate(seen.view.regions):
+            if share.has(at):
+                found += self._rates(region.record.name)
         return found
 
     def _weights(self, seen: Seen, share: Share) -> Iterator[tuple[Key, float]]:
@@ -57,14 +64,22 @@ class Sampler:
         if len(self._weighed) > len(names) ** 2:
             self._weighed = {pair for pair in self._weighed if pair[0] in names and pair[1] in names}
 
-    def _rates(self, routed: tuple[tuple[str, str, int], ...], now_ns: int) -> Iterator[tuple[Key, float]]:
-        """Requests per second since the last look. A count that fell begins anew: nothing is known of it this once."""
-        before = self._routed
-        self._routed = {(client, target): _Counted(now_ns, count) for client, target, count in routed}
-        for pair, (at_ns, count) in self._routed.items():
-            last = before.get(pair)
-            if last is not None and last.requests <= count and at_ns > last.at_ns:
-                yield Key("routed_rate", *pair), (count - last.requests) * SECOND_NS / (at_ns - last.at_ns)
+    def _count(self, routed: tuple[tuple[str, str, int], ...], now_ns: int) -> None:
+        requests: dict[str, dict[str, int]] = defaultdict(dict)
+        for client, target, count in routed:
+            requests[client][target] = count
+        self._routed_before, self._routed = self._routed, _Counted(now_ns, requests)
+
+    def _rates(self, client: str) -> Iterator[tuple[Key, float]]:
+        """Requests per second between the last two counts. A count that fell begins anew: then nothing is known."""
+        length_ns = self._routed.at_ns - self._routed_before.at_ns
+        before = self._routed_before.requests.get(client)
+        if before is None or length_ns <= 0:
+            return
+        for target, count in self._routed.requests.get(client, {}).items():
+            last = before.get(target)
+            if last is not None and last <= count:
+                yield Key("routed_rate", client, target), (count - last) * SECOND_NS / length_ns
 
 
 def _of_region(region: RegionView, active: str) -> Iterator[tuple[Key, float]]:

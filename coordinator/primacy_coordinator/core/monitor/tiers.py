@@ -37,6 +37,8 @@ SWEEP_S = HOUR_S
 MERGED_TOGETHER = 10
 """Series in one bit of work."""
 PACKED_TOGETHER = 40
+ROLLED_TOGETHER = 1000
+"""Gauges in one bit of work."""
 WORKS_MAX = 20_000
 """Bits of snapshots that may wait; beyond it the newest are left out."""
 
@@ -215,27 +217,14 @@ class Tiers:
         return slot
 
     def _advance(self, second: int) -> None:
+        """Steps that are over are closed bit by bit, in their order; longer ones are made of shorter ones alone."""
         if self._ten is not None and second >= self._ten.end:
-            row = self._ten.close()
-            self.tens.add(row)
-            assert self._minute is not None
-            self._minute.add_stats(row.stats())
-            self._works.append(self._pack(self._ten.start))
+            self._works.append(self._finish_ten(self._ten))
+            for span, finish in ((MINUTE_S, self._finish_minute), (HOUR_S, self._finish_hour)):
+                if second // span > self._ten.start // span:
+                    self._works.append(finish())
             self._ten = None
-        if self._minute is not None and second >= self._minute.end:
-            row = self._minute.close()
-            self.minutes.add(row)
-            assert self._hour is not None
-            self._hour.add_stats((slot, stat) for slot, stat in row.stats() if self._lasts(slot))
-            self._works.append(self._finish_minute(row, tuple(self.slots.keys)))
-            self._minute = None
-        if self._hour is not None and second >= self._hour.end:
-            self.hours.add(self._hour.close(sparse=True))
-            self._works.append(self._finish_hour(self._hour.start))
-            self._hour = None
         self._ten = self._ten or Open(second, TEN_S)
-        self._minute = self._minute or Open(second, MINUTE_S)
-        self._hour = self._hour or Open(second, HOUR_S)
         self.second = second
 
     def _lasts(self, slot: int) -> bool:
@@ -286,9 +275,25 @@ class Tiers:
             self.sketch_tens.add(PackedRow(start, start + TEN_S, packed))
         yield
 
-    def _finish_minute(self, row: Row, keys: tuple[Key | None, ...]) -> Iterator[None]:
-        parts = self.sketch_tens.between(row.start, row.end)
+    def _finish_ten(self, ten: Open) -> Iterator[None]:
+        row = ten.close()
+        self.tens.add(row)
+        yield
+        self._minute = self._minute or Open(row.start, MINUTE_S)
+        yield from self._minute.add_stats(row.stats(), ROLLED_TOGETHER)
+        yield from self._pack(row.start)
+
+    def _finish_minute(self) -> Iterator[None]:
+        minute, self._minute = self._minute, None
+        if minute is None:
+            return
+        row, keys = minute.close(), tuple(self.slots.keys)
+        self.minutes.add(row)
+        yield
+        self._hour = self._hour or Open(row.start, HOUR_S)
+        yield from self._hour.add_stats(((at, one) for at, one in row.stats() if self._lasts(at)), ROLLED_TOGETHER)
         packed: PackedRow | None = None
+        parts = self.sketch_tens.between(row.start, row.end)
         for packed in self._summed(parts, row.start, row.end):
             if packed is None:
                 yield
@@ -297,10 +302,15 @@ class Tiers:
         self._blocks.append(Block(row.start, MINUTE_S, None, (), row, packed, keys, tuple(self.slots.keys)))
         yield
 
-    def _finish_hour(self, start: int) -> Iterator[None]:
+    def _finish_hour(self) -> Iterator[None]:
+        hour, self._hour = self._hour, None
+        if hour is None:
+            return
+        self.hours.add(hour.close_sparse())
+        yield
         packed: PackedRow | None = None
-        parts = self.sketch_minutes.between(start, start + HOUR_S)
-        for packed in self._summed(parts, start, start + HOUR_S, lasting=True):
+        parts = self.sketch_minutes.between(hour.start, hour.end)
+        for packed in self._summed(parts, hour.start, hour.end, lasting=True):
             if packed is None:
                 yield
         if packed is not None and packed.slots:
@@ -346,7 +356,7 @@ class Tiers:
                 slot = self._load_slot(key, block.start, end)
                 if slot is not None:
                     sketches.append((slot, packed))
-            ring.add(Row(block.start, end, gauges, len(self.slots), sparse=hours))
+            ring.add(Row.of(block.start, end, gauges))
             if sketches:
                 (self.sketch_hours if hours else self.sketch_minutes).add(PackedRow(block.start, end, sketches))
 
