@@ -5,8 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from primacy_coordinator.core.model import Policy, RegionRecord, RegionStatus, RoutingStrategy, VerdictRecord
-from primacy_coordinator.core.model import LeasePhase
+from primacy_coordinator.core.model import (
+    LeasePhase,
+    Policy,
+    RegionRecord,
+    RegionStatus,
+    RoutingStrategy,
+    VerdictRecord,
+)
 from primacy_coordinator.core.monitor.model import Slo, SloIndicator
 from primacy_coordinator.core.monitor.seen import Seen, share_of
 from primacy_coordinator.core.monitor.tiers import Measured

@@ -78,14 +78,14 @@ async def soak(
         for block in monitor.take_blocks():
             store.put("default", block)
             while store.waiting > 10:
-                await asyncio.sleep(0.01)
+                await store.load_alerts("default")  # Answered behind the next write.
         if second % every_s == 0:
             await store.names("default")
             figures = Figures(
                 second / HOUR_S,
                 _resident() / MIB,
                 monitor.tiers.bytes / MIB,
-                sum(file.stat().st_size for file in folder.glob("metrics.db*")) / MIB,
+                _disk(folder) / MIB,
                 spent_ns / every_s / 1e6,
                 longest_ns / 1e6,
             )
@@ -97,6 +97,10 @@ async def soak(
     if lost or store.trouble:
         raise RuntimeError(f"{lost} minutes are lost: {store.trouble}")
     return found
+
+
+def _disk(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("metrics.db*"))
 
 
 def _resident() -> int:

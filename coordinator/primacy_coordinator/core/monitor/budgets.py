@@ -91,9 +91,13 @@ class Ledger:
         self.slo = slo
         self.region = region
         self._tens, self._minutes, self._hours = _Track(), _Track(), _Track()
+        self._rewinds = 0
 
     def follow(self, tiers: Tiers, regions: Sequence[str]) -> Iterator[None]:
         """Read what is new, bit by bit. `regions`: all of the group."""
+        if self._rewinds != tiers.rewinds:
+            self._rewinds = tiers.rewinds
+            self._tens, self._minutes, self._hours = _Track(), _Track(), _Track()
         names = (self.region,) if self.region else tuple(regions)
         if self.slo.indicator is SloIndicator.LATENCY:
             yield from self._read(tiers.sketch_rings, _Latency(tiers, names, self.slo.threshold_ns / SECOND_NS))
@@ -108,7 +112,7 @@ class Ledger:
             if ring.begin is None or ring.end is None:
                 track.cut(0, 0)
                 continue
-            # What was dropped from the steps, for its age or because the clock was set back, is dropped here.
+            # What was dropped from the steps for its age is dropped here.
             track.cut(ring.begin, ring.end)
             new = []
             for row in reversed(ring.rows):

@@ -29,6 +29,8 @@ class Ring(Generic[R]):
         self.rows: deque[R] = deque()
         self.bytes = 0
         self.bytes_max = bytes_max
+        self.cut = False
+        """Older rows have been dropped; else it begins where everything does."""
         self.kept_s = kept_s
 
     def add(self, row: R) -> None:
@@ -38,6 +40,7 @@ class Ring(Generic[R]):
         oldest = row.end - self.kept_s
         while self.rows and (self.rows[0].start < oldest or (self.bytes > self.bytes_max and len(self.rows) > 1)):
             self.bytes -= self.rows.popleft().bytes
+            self.cut = True
 
     def rewind(self, second: int) -> None:
         """Drop what ends later."""
@@ -72,15 +75,16 @@ def cover(rings: Sequence[Ring[R]], base: int, first: int, last: int) -> list[R]
             upto = more[-1].end
     found = rings[base].between(first, last)
     found += tail
-    begin = rings[base].begin
+    begin, cut = rings[base].begin, rings[base].cut
     if begin is None:
         begin = found[0].start if found else last
     for ring in rings[base + 1 :]:
         if begin <= first:
             break
-        # A longer step that reaches into the shorter ones counts instead of them.
-        older = [row for row in ring.rows if row.start < begin and row.end > first]
+        # A longer step that reaches into shorter ones counts instead of them, if some of those have been dropped.
+        older = [row for row in ring.rows if row.start < begin and row.end > first and (cut or row.end <= begin)]
         if older:
+            cut = ring.cut
             end = older[-1].end
             found = list(chain((row for row in older if row.start >= first), (r for r in found if r.start >= end)))
             begin = older[0].start

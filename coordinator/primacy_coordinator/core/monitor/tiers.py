@@ -121,6 +121,8 @@ class Measured:
 class Tiers:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.slots = Slots()
+        self.rewinds = 0
+        """How often the clock was set back: then steps that were read may be others now."""
         self.second = -1
         """Of the newest sample; -1: there is none."""
         self.fine: Ring[FineRow | Row] = Ring(1, FINE_KEPT_S, limits.fine)
@@ -194,6 +196,7 @@ class Tiers:
 
     def rewind(self, second: int) -> None:
         """The wall clock was set back to this second: what lies beyond it has not been yet."""
+        self.rewinds += 1
         for ring in self.gauge_rings:
             ring.rewind(second)
         for packed in self.sketch_rings:
