@@ -13,6 +13,8 @@ SECTIONS = {
     "Look": {
         "status": "Show the whole group on one screen.",
         "watch": "Keep that screen up to date, with what happens.",
+        "perf": "Show how regions did, and how objectives are met.",
+        "metrics": "Show what was measured over time.",
         "readiness": "Say for every region: who takes over if it dies now?",
         "doctor": "Check links, clocks, agents, placement and policy.",
         "explain": "Explain an election: now, in the past, or if a region died.",
