@@ -80,7 +80,9 @@ def _cell(now: float | None, before: float | None, words: Words, better: int) ->
     """`12 ms ↑9 ms`: what it is, which way it went, and what it was."""
     if now is None:
         return Text("-" if before is None else f"- (was {words(before)})", style="dim")
-    if before is None or words(now) == words(before) or abs(now - before) <= ALIKE * max(abs(now), abs(before)):
+    # Of what should be whole, what lacks counts.
+    scale = max(1 - now, 1 - before) if better > 0 and before is not None else max(abs(now), abs(before or 0.0))
+    if before is None or words(now) == words(before) or abs(now - before) <= ALIKE * scale:
         return Text(words(now))
     worse = (now > before) == (better < 0)
     style = "" if better == 0 else "yellow" if worse else "green"

@@ -266,6 +266,11 @@ class SqliteMetrics:
         with self._wake:
             return len(self._blocks)
 
+    @property
+    def making(self) -> bool:
+        """Whether an hour is being made."""
+        return self._making is not None
+
     async def _ask(self, work: Work) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
         with self._wake:

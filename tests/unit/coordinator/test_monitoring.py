@@ -1,0 +1,131 @@
+"""The loop that looks at groups: nothing that goes wrong beside it stops it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from primacy_coordinator.core.monitor.queries import Old, Query
+from primacy_coordinator.core.monitor.seen import Seen
+from primacy_coordinator.core.monitor.tiers import Block
+from primacy_coordinator.shell import monitoring as module
+from primacy_coordinator.shell.coordinator import Coordinator
+from primacy_coordinator.shell.monitoring import Monitoring, Watched
+from primacy_coordinator.store.api import StoreRefused
+from primacy_coordinator.store.history import SqliteHistory
+from primacy_coordinator.store.sqlite import SqliteStore
+from primacy_wire.instant import MILLISECOND_NS, Now
+
+
+class Broken:
+    """A file of metrics that can do nothing."""
+
+    trouble = "no room"
+    dropped_count = 0
+
+    def put(self, group: str, block: Block) -> None:
+        pass
+
+    def rewind(self, group: str, second: int) -> None:
+        pass
+
+    async def load(self, group: str, second: int, minutes_s: int) -> tuple[Block, ...]:
+        raise StoreRefused("no room")
+
+    async def steps(self, group: str, names: tuple[str, ...], first: int, last: int, span: int) -> tuple[Old, ...]:
+        raise StoreRefused("no room")
+
+    async def names(self, group: str) -> tuple[str, ...]:
+        raise StoreRefused("no room")
+
+    async def load_alerts(self, group: str) -> str:
+        raise StoreRefused("no room")
+
+    def save_alerts(self, group: str, state: str) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class Counting:
+    """What comes behind each look; it may fail."""
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[str, bool]] = []
+        self.forgotten: list[str] = []
+        self.fails = False
+
+    def look(self, watched: Watched, now: Now, seen: Seen | None) -> None:
+        self.looks.append((watched.group, seen is not None))
+        if self.fails:
+            raise RuntimeError("a rule is broken")
+
+    def forget(self, group: str) -> None:
+        self.forgotten.append(group)
+
+
+@pytest.fixture
+async def coordinator(tmp_path: Path) -> AsyncIterator[Coordinator]:
+    store = await SqliteStore.open(tmp_path / "store.db")
+    history = SqliteHistory(tmp_path / "journal.db")
+    made = Coordinator(store, history)
+    await made.start(None)
+    yield made
+    await made.close()
+    await history.close()
+    await store.close()
+
+
+@pytest.fixture
+async def monitoring(coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Monitoring]:
+    monkeypatch.setattr(module, "LOOK_NS", 10 * MILLISECOND_NS)
+    made = Monitoring(coordinator, Broken())
+    made.evaluation = Counting()
+    made.start()
+    yield made
+    await made.close()
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not fact():
+            await asyncio.sleep(0.01)
+
+
+def counting(monitoring: Monitoring) -> Counting:
+    assert isinstance(monitoring.evaluation, Counting)
+    return monitoring.evaluation
+
+
+async def test_a_file_that_fails_is_a_warning(coordinator: Coordinator, monitoring: Monitoring) -> None:
+    await until(lambda: len(counting(monitoring).looks) > 3)
+    assert "metrics: no room" in coordinator.warnings()
+    second = monitoring.monitor("default").second  # type: ignore[union-attr]
+    answer, step = await monitoring.query("default", Query("active", second - 3600, second, 60))
+    assert (answer, step) == ((), 60)
+    assert "request_rate" in await monitoring.names("default")
+
+
+async def test_what_comes_behind_a_look_may_fail(monitoring: Monitoring) -> None:
+    counting(monitoring).fails = True
+    await until(lambda: len(counting(monitoring).looks) > 3)
+
+
+async def test_a_group_without_a_machine_is_a_gap(coordinator: Coordinator, monitoring: Monitoring) -> None:
+    await until(lambda: ("default", True) in counting(monitoring).looks)
+    runner = coordinator.runner("default")
+    assert runner is not None
+    runner._drop("a test", 100 * MILLISECOND_NS)
+    await until(lambda: ("default", False) in counting(monitoring).looks)
+    await until(lambda: counting(monitoring).looks[-1] == ("default", True))
+
+
+async def test_groups_that_come_and_go_are_followed(coordinator: Coordinator, monitoring: Monitoring) -> None:
+    runner = await coordinator.create("other", None)
+    await until(lambda: ("other", True) in counting(monitoring).looks)
+    await coordinator.delete(runner, validate_only=False)
+    await until(lambda: counting(monitoring).forgotten == ["other"])
+    assert monitoring.watched("other") is None
