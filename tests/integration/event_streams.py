@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import socket
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,18 @@ class Seen:
 class EventStream:
     """One connection to `/api/stream`. What came is kept in order."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, packed: bool = False) -> None:
         self.seen: list[Seen] = []
         self.retry_ms = 0
         self.last_id = ""
         self._reader = reader
         self._writer = writer
+        self._unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
 
     @staticmethod
-    async def open(address: str, query: str = "", last_id: str = "", receive_bytes: int = 0) -> EventStream:
+    async def open(
+        address: str, query: str = "", last_id: str = "", receive_bytes: int = 0, packed: bool = False
+    ) -> EventStream:
         """Raises AssertionError when the answer is no stream. `receive_bytes`: the socket's buffer, to be slow with."""
         host, _, port = address.rpartition(":")
         line = socket.socket()
@@ -40,13 +44,16 @@ class EventStream:
         await asyncio.get_running_loop().sock_connect(line, (host, int(port)))
         reader, writer = await asyncio.open_connection(sock=line, limit=receive_bytes or 1 << 20)
         lines = [f"GET /api/stream{query} HTTP/1.1", f"Host: {address}", "Accept: text/event-stream"]
+        if packed:
+            lines.append("Accept-Encoding: gzip, deflate, br")
         if last_id:
             lines.append(f"Last-Event-ID: {last_id}")
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         assert head.startswith("HTTP/1.1 200 "), head
         assert re.search(r"^content-type: text/event-stream", head, re.MULTILINE | re.IGNORECASE), head
-        found = EventStream(reader, writer)
+        assert ("content-encoding: gzip" in head.lower()) == packed, head
+        found = EventStream(reader, writer, packed)
         found.last_id = last_id
         return found
 
@@ -58,6 +65,8 @@ class EventStream:
             await self._reader.readline()
         except (asyncio.IncompleteReadError, ConnectionError):
             return []
+        if self._unpacker is not None:
+            piece = self._unpacker.decompress(piece)
         found = []
         for block in piece.decode().split("\n\n"):
             lines = dict(line.partition(": ")[::2] for line in block.split("\n") if line)

@@ -364,6 +364,24 @@ def test_what_is_no_stream(coordinator: CoordinatorProcess) -> None:
     assert ask(coordinator.http, "HEAD", "/api/stream").status == 200
 
 
+async def test_a_browser_that_takes_gzip(coordinator: CoordinatorProcess, opened: list[EventStream]) -> None:
+    """Each piece comes whole, and can be read before the next one comes."""
+    group = make_group(coordinator.grpc, "packed")
+    packed = await EventStream.open(coordinator.http, f"?group={group}", packed=True)
+    plain = await EventStream.open(coordinator.http, f"?group={group}")
+    opened += [packed, plain]
+    async with HandAgent(coordinator.grpc, "eu", group=group) as eu:
+        await eu.join()
+        for stream in opened:
+            await stream.until("status", activeRegion="eu")
+            await stream.until("journal", region="eu")
+    with make_sync_channel(coordinator.grpc) as channel:
+        RegionServiceStub(channel).RegisterRegion(regions.RegisterRegionRequest(group=group, region={"name": "us"}))
+    for stream in opened:
+        await stream.until("journal", region="us")
+    assert packed.numbers() == plain.numbers()
+
+
 async def test_an_odd_last_event_id_is_none(coordinator: CoordinatorProcess, opened: list[EventStream]) -> None:
     stream = await EventStream.open(coordinator.http, last_id="odd; id")
     opened.append(stream)

@@ -16,7 +16,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from time import perf_counter
 
-import msgspec
 from google.protobuf.message import Message
 from primacy.v1.event_pb2 import Event
 from primacy_wire.errors import NotFound, PrimacyError, Unavailable
@@ -25,7 +24,7 @@ from primacy_coordinator.core.effects import Topic
 from primacy_coordinator.shell.failures import GroupGone, ShellError
 from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.web.answers import error_dict
-from primacy_coordinator.web.proto_json import message_bytes
+from primacy_coordinator.web.frames import Frame, entry_frame, frame, frame_of, gap_frame, render
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ GAP_S = 0.25
 """And at most so often."""
 JOURNAL_GAP_S = 0.1
 """Entries of the journal come at most so often; the first one after a pause at once."""
-SHARE_MAX = 0.05
+SHARE_MAX = 0.1
 """Of this process's time, for rendering and handing out one group's status: a large one comes less often."""
 BYTES_PER_S = 50_000_000
 """About what handing out frames to listeners takes of the event loop."""
@@ -51,8 +50,6 @@ SEND_S_MAX = 30.0
 """A listener that takes nothing for so long is let go."""
 TOPICS = frozenset(Topic)
 
-Frame = bytes
-
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -66,24 +63,15 @@ class Sources:
     """Entries after a number (None: the latest ones first), oldest first, then new ones as they come."""
 
 
-def frame(kind: str, data: bytes, event_id: int = 0) -> Frame:
-    """One server-sent event. `data` is on one line."""
-    first = b"id: %d\n" % event_id if event_id else b""
-    return b"%bevent: %b\ndata: %b\n\n" % (first, kind.encode(), data)
-
-
-def frame_of(kind: str, content: object) -> Frame:
-    return frame(kind, msgspec.json.encode(content))
-
-
 class Listener:
     """One stream's place in a feed."""
 
-    def __init__(self, position: int | None, abort: Callable[[], None]) -> None:
+    def __init__(self, position: int | None, abort: Callable[[], None], packs: bool = False) -> None:
         """`position`: the last entry of the journal that it has seen; None: it has seen none. `abort` ends its
-        connection, whatever is on its way."""
+        connection, whatever is on its way. `packs`: it takes gzip."""
         self.position = position
         self.abort = abort
+        self.packs = packs
         self.seen = 0
         """The version of the feed that it has seen."""
         self.sending_since = 0.0
@@ -98,6 +86,11 @@ class Listener:
         """Its connection is gone."""
         self.gone = True
         self._wake.set()
+
+    def bytes_of(self, pieces: list[Frame]) -> bytes:
+        if self.packs:
+            return b"".join([piece.packed for piece in pieces])
+        return pieces[0].plain if len(pieces) == 1 else b"".join([piece.plain for piece in pieces])
 
     async def wait(self) -> None:
         await self._wake.wait()
@@ -160,7 +153,7 @@ class Feed:
             if listener.position != self._last and self._journal_known:
                 pieces += await self._entries(listener)
             if pieces:
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                return listener.bytes_of(pieces)
             if self.ended:
                 break
             await listener.wait()
@@ -176,13 +169,13 @@ class Feed:
         pieces: list[Frame] = []
         position = listener.position
         if position is not None and position > self._last:
-            pieces.append(_gap(position, "the journal begins anew"))
+            pieces.append(gap_frame(position, "the journal begins anew"))
             position = None
         if position is None:
             listener.position = self._last
             return pieces + [each for _, each in list(self._journal)[-FIRST_COUNT:]]
         if self._last - position > BEHIND_COUNT_MAX:
-            pieces.append(_gap(position, "too many events came meanwhile"))
+            pieces.append(gap_frame(position, "too many events came meanwhile"))
             position = self._last - BEHIND_COUNT_MAX
         while position < self._before:
             before = self._before
@@ -197,10 +190,10 @@ class Feed:
         try:
             async with aclosing(self._sources.events(self.group, after)) as batches:
                 async for batch in batches:
-                    return [_entry_frame(event) for event in batch if event.sequence <= before]
+                    return [entry_frame(event) for event in batch if event.sequence <= before]
         except PrimacyError:
             pass
-        return [_gap(after, "the journal cannot be read now")]
+        return [gap_frame(after, "the journal cannot be read now")]
 
     # ---- frames
 
@@ -258,9 +251,10 @@ class Feed:
                 self._newest.pop("status", None)
                 self._publish("trouble", frame_of("trouble", error_dict(error)))
             else:
-                began_cpu = perf_counter()
-                piece = frame("status", message_bytes(status))
-                busy_s = perf_counter() - began_cpu + len(piece) * len(self._listeners) / BYTES_PER_S
+                began_rendering = perf_counter()
+                piece = frame("status", await render(status))
+                handed = sum(len(piece.packed if each.packs else piece.plain) for each in self._listeners)
+                busy_s = perf_counter() - began_rendering + handed / BYTES_PER_S
                 self._newest.pop("trouble", None)
                 self._publish("status", piece)
             gap_s = max(GAP_S, busy_s / SHARE_MAX)
@@ -291,7 +285,7 @@ class Feed:
         for event in batch:
             if len(kept) == JOURNAL_KEPT:
                 self._before = kept[0][0]
-            kept.append((event.sequence, _entry_frame(event)))
+            kept.append((event.sequence, entry_frame(event)))
             self._last = event.sequence
         if batch or not self._journal_known:
             self._journal_known = True
@@ -304,7 +298,7 @@ class Feed:
         while True:
             for kind, ask in (("alerts", self._sources.alerts), ("replication", self._sources.replication)):
                 try:
-                    self._publish_changed(kind, message_bytes(await ask(self.group)))
+                    self._publish_changed(kind, await render(await ask(self.group)))
                 except Unavailable:
                     pass  # The status says what the trouble is.
                 except NotFound:
@@ -321,16 +315,8 @@ class Feed:
             version = self._version
             await asyncio.sleep(QUIET_S)
             if version == self._version:
-                self._publish("comment", b": still here\n\n")
+                self._publish("comment", Frame(b": still here\n\n"))
             late = asyncio.get_running_loop().time() - SEND_S_MAX
             for listener in tuple(self._listeners):
                 if 0 < listener.sending_since < late:
                     listener.abort()
-
-
-def _entry_frame(event: Event) -> Frame:
-    return frame("journal", message_bytes(event), event.sequence)
-
-
-def _gap(after: int, reason: str) -> Frame:
-    return frame_of("gap", {"afterSequence": str(after), "reason": reason})

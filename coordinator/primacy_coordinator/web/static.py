@@ -59,7 +59,7 @@ class Asset:
         return Response(body, headers=headers)
 
     def _encoding(self, accepted: str) -> str:
-        accepts = {name for name, weight in map(_weighted, accepted.split(",")) if weight > 0}
+        accepts = accepted_encodings(accepted)
         return next((name for name, _ in ENCODINGS if name in self.bodies and name in accepts), "")
 
 
@@ -72,6 +72,11 @@ def load_assets(folder: Path = FOLDER) -> dict[str, Asset]:
         for path in sorted(folder.iterdir())
         if path.suffix in TYPES and path.name not in UNSERVED and path.is_file()
     }
+
+
+def accepted_encodings(header: str) -> set[str]:
+    """Of an `Accept-Encoding`, those that are named and not refused."""
+    return {name for name, weight in map(_weighted, header.split(",")) if weight > 0}
 
 
 def _load(path: Path) -> Asset:

@@ -26,9 +26,11 @@ from starlette.types import Receive, Scope, Send
 
 from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.web.answers import error_answer
-from primacy_coordinator.web.feed import Feed, Listener, Sources, frame_of
+from primacy_coordinator.web.feed import Feed, Listener, Sources
+from primacy_coordinator.web.frames import PACKED_HEAD, Frame, frame_of
 from primacy_coordinator.web.guard import Guard
 from primacy_coordinator.web.server import ABORT
+from primacy_coordinator.web.static import accepted_encodings
 
 LISTENERS_COUNT_MAX = 500
 SLOW_S = 0.05
@@ -41,6 +43,7 @@ NUMBER_MAX = (1 << 63) - 1
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
+    (b"vary", b"Accept-Encoding"),
     (b"x-accel-buffering", b"no"),  # nginx hands it on at once
 ]
 
@@ -72,7 +75,8 @@ class Streams:
         off = self._guard.actions_off(request.headers)
         hello = {**self._about, "group": runner.name, "actions": not off, "actionsOff": off}
         abort: Callable[[], None] = request.scope["state"][ABORT]
-        return _StreamAnswer(self, runner, Listener(position, abort), hello)
+        packs = "gzip" in accepted_encodings(request.headers.get("accept-encoding", ""))
+        return _StreamAnswer(self, runner, Listener(position, abort, packs), hello)
 
     def close(self, reason: str) -> None:
         """Ends every stream, with a word."""
@@ -119,8 +123,12 @@ class _StreamAnswer(Response):
         clock = asyncio.get_running_loop().time
         slow = False
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-            piece = f"retry: {random.randint(*RETRY_MS)}\n".encode() + frame_of("hello", self._hello)
+            headers = [*HEADERS, (b"content-encoding", b"gzip")] if listener.packs else list(HEADERS)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            retry = Frame(b"retry: %d\n" % random.randint(*RETRY_MS))
+            piece = listener.bytes_of([retry, frame_of("hello", self._hello)])
+            if listener.packs:
+                piece = PACKED_HEAD + piece
             while piece:
                 listener.sending_since = began = clock()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -131,7 +139,8 @@ class _StreamAnswer(Response):
                 listener.sending_since = 0.0
                 piece = await feed.take(listener)
             if not listener.gone:
-                await send({"type": "http.response.body", "body": frame_of("closing", {"reason": feed.ended})})
+                last = listener.bytes_of([frame_of("closing", {"reason": feed.ended})])
+                await send({"type": "http.response.body", "body": last})
         finally:
             watching.cancel()
             self._streams.leave(feed, listener)

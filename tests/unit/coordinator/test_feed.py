@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from primacy.v1.status_service_pb2 import GetStatusResponse, ListAlertsResponse
 from primacy_coordinator.shell.failures import GroupGone
 from primacy_coordinator.web import feed as feeds
 from primacy_coordinator.web.feed import BEHIND_COUNT_MAX, FIRST_COUNT, JOURNAL_KEPT, Feed, Listener, Sources
+from primacy_coordinator.web.frames import PACKED_HEAD, frame
 from primacy_wire.errors import Unavailable
 
 Seen = tuple[str, Any, str]
@@ -153,6 +155,17 @@ async def test_every_listener_gets_the_same_bytes_rendered_once() -> None:
         first = await asyncio.gather(*(until_seen(feed, each, "status") for each in many))
         assert all(found[0] == first[0][0] for found in first)
         assert group.status_count <= 2
+
+
+def test_compressed_frames_stand_alone() -> None:
+    """Whatever a stream has had before, the next frame can be read at once."""
+    frames = [frame("status", b"x" * size) for size in (1, 500, 100_000)]
+    for first in frames:
+        for second in frames:
+            unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            assert unpacker.decompress(PACKED_HEAD + first.packed) == first.plain
+            assert unpacker.decompress(second.packed) == second.plain
+    assert len(frames[-1].packed) < 1000
 
 
 async def test_changes_close_together_are_one_status() -> None:
