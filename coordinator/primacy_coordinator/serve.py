@@ -85,8 +85,8 @@ def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises `CannotRun`."""
     config = settings.config
     json_log.setup(config.log.level.value, config.log.format is LogFormat.JSON)
-    # Its lines at INFO say nothing that ours do not.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Its lines at INFO say nothing that ours do not, and those at WARNING tell of each odd request that anybody sends.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     try:
         with StateFolder(config.data_dir, "primacy-coordinator"):
             asyncio.run(_serve(settings))

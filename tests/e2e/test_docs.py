@@ -48,6 +48,7 @@ PAGES = (
     "docs/models.md",
     "docs/fencing.md",
     "docs/alerts.md",
+    "docs/dashboard.md",
     "docs/faults.md",
     "docs/policy.md",
     "docs/agent.md",

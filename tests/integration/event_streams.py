@@ -33,17 +33,17 @@ class EventStream:
 
     @staticmethod
     async def open(
-        address: str, query: str = "", last_id: str = "", receive_bytes: int = 0, packed: bool = False
+        address: str, query: str = "", last_id: str = "", receive_bytes: int = 0, packed: bool = False, host: str = ""
     ) -> EventStream:
         """Raises AssertionError when the answer is no stream. `receive_bytes`: the socket's buffer, to be slow with."""
-        host, _, port = address.rpartition(":")
+        machine, _, port = address.rpartition(":")
         line = socket.socket()
         if receive_bytes:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         line.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(line, (host, int(port)))
+        await asyncio.get_running_loop().sock_connect(line, (machine, int(port)))
         reader, writer = await asyncio.open_connection(sock=line, limit=receive_bytes or 1 << 20)
-        lines = [f"GET /api/stream{query} HTTP/1.1", f"Host: {address}", "Accept: text/event-stream"]
+        lines = [f"GET /api/stream{query} HTTP/1.1", f"Host: {host or address}", "Accept: text/event-stream"]
         if packed:
             lines.append("Accept-Encoding: gzip, deflate, br")
         if last_id:

@@ -53,6 +53,19 @@ def test_odd_addresses_are_refused() -> None:
     assert load_config(None, {}, {"grpc.address": "unix:/run/primacy.sock"}).grpc.address.startswith("unix:")
 
 
+def test_who_may_use_the_http_port() -> None:
+    config = load_config(None, {}, {})
+    assert (config.http.hosts, config.dashboard.actions) == ((), None)
+    flags = {"http.hosts": "primacy.example.com,primacy-1", "dashboard.actions": "true"}
+    config = load_config(None, {"PRIMACY_COORDINATOR_DASHBOARD__ACTIONS": "false"}, flags)
+    assert (config.http.hosts, config.dashboard.actions) == (("primacy.example.com", "primacy-1"), True)
+    for odd in ("https://primacy.example.com", "primacy.example.com:443", "*", "a/b"):
+        (problem,) = problems(http__hosts=odd)
+        assert "http.hosts" in problem
+        assert odd in problem
+    assert "dashboard.actions" in problems(dashboard__actions="perhaps")[0]
+
+
 def test_a_bad_policy_file_stops_the_start(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text("leaseTtl: 5s\nreadStrategie: HEALTH\n")
