@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from primacy_cli.group_screen import status_screen
 from primacy_cli.prices import price_text
 from primacy_cli.session import Session
-from primacy_cli.tables import Renderable, stack
+from primacy_cli.tables import Renderable
+from primacy_cli.watch_screen import Details, WatchScreen
 from primacy_cli.words import clock, span, word
 
 
@@ -30,6 +30,8 @@ class Seen:
     """When it came, by the monotonic clock."""
     fault: str = ""
     """Why nothing newer came. Empty: the newest look was answered."""
+    details: Details = Details()
+    """What only the live screen shows."""
 
     def lost(self, fault: str) -> Seen:
         return replace(self, fault=fault)
@@ -55,14 +57,13 @@ class _View:
 
 
 class LiveScreen(_View):
-    """The screen of `primacy status`, with countdowns that run."""
+    """Drawn anew in place, with countdowns that run."""
 
     redraw_s = 0.25
 
-    def __init__(self, address: str, events: int, wide: bool) -> None:
+    def __init__(self, address: str, events: int) -> None:
         self._address = address
         self._events = events
-        self._wide = wide
         self._live = Live(console=Console(highlight=False), auto_refresh=False, screen=True, vertical_overflow="crop")
 
     def __enter__(self) -> None:
@@ -77,17 +78,22 @@ class LiveScreen(_View):
         self.draw(seen, time.monotonic())
 
     def draw(self, seen: Seen, now_s: float) -> None:
-        self._live.update(screen(seen, now_s, self._address, self._events, self._wide), refresh=True)
+        self._live.update(screen(seen, now_s, self._address, self._events), refresh=True)
 
 
-def screen(seen: Seen, now_s: float, address: str, events: int, wide: bool) -> Renderable:
+def screen(seen: Seen, now_s: float, address: str, events: int) -> Renderable:
     """What is known, under a line that says how old it is."""
     age_ns = seen.age_ns(now_s)
     if seen.fault:
-        head = Text(f"STALE: {seen.fault}. What follows was so {span(age_ns)} ago.", style="bold red")
+        head = Text(f"STALE: {seen.fault}. What follows was so {span(_whole(age_ns))} ago.", style="bold red reverse")
     else:
         head = Text(f"{address}, {datetime.now(UTC).astimezone():%H:%M:%S}. Ctrl-C ends this.", style="dim")
-    return stack(head, status_screen(seen.status, events, wide, age_ns))
+    return WatchScreen(head, seen.status, seen.details, events, age_ns, bool(seen.fault))
+
+
+def _whole(age_ns: int) -> int:
+    """Whole seconds, or what ticks by would flicker."""
+    return age_ns // 1_000_000_000 * 1_000_000_000
 
 
 class PlainLines(_View):

@@ -15,7 +15,7 @@ from primacy_cli.session import Session, with_session
 if TYPE_CHECKING:
     from primacy.v1.status_service_pb2 import GetStatusResponse
 
-    from primacy_cli.tables import Renderable
+    from primacy_cli.watch_screen import Details
 
 ANSWER_S_MAX = 2.0
 
@@ -23,11 +23,11 @@ ANSWER_S_MAX = 2.0
 @click.command("watch")
 @click.option("--once", is_flag=True, help="Show the screen once and end.")
 @click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1), help="Seconds between looks.")
-@click.option("--events", default=8, show_default=True, type=click.IntRange(0, 20), help="Newest events to show.")
+@click.option("--events", default=15, show_default=True, type=click.IntRange(0, 20), help="Newest events, at most.")
 @with_session
 def command(session: Session, once: bool, interval: float, events: int) -> None:
-    """Keep the whole group on one screen until Ctrl-C: the lease and what is left of it, regions, reads, overrides, a
-    move under way, and the newest events.
+    """Keep the whole group on one screen until Ctrl-C: the lease and what is left of it, alerts, regions, reads, round
+    trips, replication, overrides, a move under way, and the newest events. A small terminal shows what matters most.
 
     Where there is no terminal it prints a line for each change instead; with -o json the whole status at each look.
     When the coordinator goes away it says since when, and goes on when it is back.
@@ -40,7 +40,7 @@ def command(session: Session, once: bool, interval: float, events: int) -> None:
     """
     status = _look(session)
     if once:
-        session.show(status, lambda: _screen(status, events, session.wide))
+        _once(session, status, events)
         return
     with suppress(KeyboardInterrupt):
         _keep(session, status, interval, events)
@@ -54,23 +54,54 @@ def _look(session: Session) -> GetStatusResponse:
     return session.ask(StatusServiceStub(session.channel).GetStatus, request, seconds=ANSWER_S_MAX)
 
 
-def _screen(status: GetStatusResponse, events: int, wide: bool) -> Renderable:
-    from primacy_cli.group_screen import status_screen
+def _details(session: Session) -> Details:
+    """What the status has not. A coordinator that cannot say is no reason to show nothing."""
+    from primacy.v1.replication_service_pb2 import GetReplicationStatusRequest, GetReplicationStatusResponse
+    from primacy.v1.replication_service_pb2_grpc import ReplicationServiceStub
+    from primacy.v1.status_service_pb2 import ListAlertsRequest, ListAlertsResponse
+    from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 
-    return status_screen(status, events, wide)
+    from primacy_cli.watch_screen import Details
+
+    alerts: ListAlertsResponse | None = None
+    replication: GetReplicationStatusResponse | None = None
+    faults = ["", ""]
+    asked = ListAlertsRequest(group=session.group)
+    try:
+        alerts = session.ask(StatusServiceStub(session.channel).ListAlerts, asked, seconds=ANSWER_S_MAX)
+    except CommandFailed as failed:
+        faults[0] = failed.message
+    about = GetReplicationStatusRequest(group=session.group)
+    stub = ReplicationServiceStub(session.channel)
+    try:
+        replication = session.ask(stub.GetReplicationStatus, about, seconds=ANSWER_S_MAX)
+    except CommandFailed as failed:
+        faults[1] = failed.message
+    return Details(alerts, faults[0], replication, faults[1])
+
+
+def _once(session: Session, status: GetStatusResponse, events: int) -> None:
+    """For people all that the live screen has, however high it gets."""
+    from primacy_cli.watching import Seen, screen
+
+    if not session.for_people:
+        session.print_message(status)
+        return
+    seen = Seen(status, time.monotonic(), details=_details(session))
+    session.show(status, lambda: screen(seen, seen.at_s, session.address, events))
 
 
 def _keep(session: Session, status: GetStatusResponse, interval_s: float, events: int) -> None:
+    from primacy_cli.watch_screen import Details
     from primacy_cli.watching import JsonLines, LiveScreen, PlainLines, Seen
 
-    seen = Seen(status, time.monotonic())
+    live = session.for_people and sys.stdout.isatty()
     view: JsonLines | LiveScreen | PlainLines
-    if not session.for_people:
-        view = JsonLines(session)
-    elif sys.stdout.isatty():
-        view = LiveScreen(session.address, events, session.wide)
+    if live:
+        view = LiveScreen(session.address, events)
     else:
-        view = PlainLines(session.address, events)
+        view = PlainLines(session.address, events) if session.for_people else JsonLines(session)
+    seen = Seen(status, time.monotonic(), details=_details(session) if live else Details())
     with view:
         while True:
             next_look_s = time.monotonic() + interval_s
@@ -79,7 +110,8 @@ def _keep(session: Session, status: GetStatusResponse, interval_s: float, events
                 time.sleep(min(left_s, view.redraw_s))
                 view.draw(seen, time.monotonic())
             try:
-                seen = Seen(_look(session), time.monotonic())
+                status = _look(session)
+                seen = Seen(status, time.monotonic(), details=_details(session) if live else Details())
             except CommandFailed as failed:
                 if not failed.lost:
                     raise

@@ -7,7 +7,9 @@ import json
 
 import grpc
 import pytest
-from primacy.v1 import election_pb2, override_pb2, region_pb2, status_service_pb2
+from primacy.v1 import election_pb2, event_pb2, monitoring_pb2, override_pb2, region_pb2, status_service_pb2
+from primacy.v1.replication_service_pb2 import GetReplicationStatusResponse
+from primacy_cli.watch_screen import Details
 from primacy_cli.watching import PlainLines, Seen, screen
 from rich.console import Console
 
@@ -26,18 +28,53 @@ def status(*events: int, active: str = "eu", health: str = "HEALTHY") -> status_
     return found
 
 
-def drawn(seen: Seen, now_s: float) -> str:
+def drawn(seen: Seen, now_s: float, width: int = 200, height: int | None = None) -> str:
+    """On paper, or on a terminal of that height."""
     out = io.StringIO()
-    Console(file=out, width=200, color_system=None).print(screen(seen, now_s, "host:7400", 5, False))
+    console = Console(file=out, width=width, height=height, color_system=None, force_terminal=height is not None)
+    console.print(screen(seen, now_s, "host:7400", 20))
     return out.getvalue()
+
+
+def busy(regions: int = 3, events: int = 20) -> Seen:
+    """A group of which there is much to tell."""
+    found = status(*range(events))
+    del found.regions[:]
+    names = [f"region-{number}" for number in range(regions)]
+    for name in names:
+        region = found.regions.add(name=name, status=region_pb2.REGION_STATUS_HEALTHY)
+        region.agents.add(agent="agent-1", connected=True)
+        region.load.request_rate, region.load.error_rate, region.load.utilisation = 120.0, 0.01, 0.4
+        row = found.read_weights.rows.add(client_region=name)
+        for other in names:
+            row.weights[other] = 1 / regions
+            if other != name:
+                sight = found.sights.add(observer=f"{name}/agent-1", region=other, agent=f"{other}/agent-1")
+                sight.reachable = other != names[-1]
+                sight.rtt.FromMilliseconds(12)
+    found.regions[1].status, found.regions[1].status_reason = region_pb2.REGION_STATUS_DOWN, "nothing is heard"
+    alerts = status_service_pb2.ListAlertsResponse()
+    for number in range(8):
+        alert = alerts.alerts.add(summary=f"trouble number {number}", state=monitoring_pb2.ALERT_STATE_FIRING)
+        alert.severity = event_pb2.SEVERITY_CRITICAL if number == 0 else event_pb2.SEVERITY_WARNING
+        alert.cause_id = "" if number < 2 else "region-down/region-1"
+    log = GetReplicationStatusResponse(head=52)
+    log.regions.add(region="region-0", settled=52, heard=True)
+    behind = log.regions.add(region="region-1", settled=40, lag_entries=12, heard=True)
+    behind.lag_age.FromSeconds(90)
+    log.regions.add(region="region-2")
+    return Seen(found, 0.0, details=Details(alerts, "", log, ""))
 
 
 def test_once_shows_the_screen_and_ends() -> None:
     with Run("watch", "--once") as running:
         running.answer("StatusService/GetStatus", status(1, 2))
+        running.fail("StatusService/ListAlerts", grpc.StatusCode.UNAVAILABLE, "nothing is measured yet")
+        running.answer("ReplicationService/GetReplicationStatus", GetReplicationStatusResponse(head=7))
         result = running.result()
     assert result.exit_code == 0
     assert "eu, epoch 4, lease runs out in 3 s" in result.stdout and "event number 2" in result.stdout
+    assert "alerts: not measured" in result.stdout and "log: entry 7" in result.stdout
     with Run("watch", "--once", "-o", "json") as running:
         running.answer("StatusService/GetStatus", status(1))
         assert json.loads(running.result().stdout)["activeRegion"] == "eu"
@@ -125,3 +162,47 @@ def test_a_state_line_names_moves_drains_and_doubts(capsys: pytest.CaptureFixtur
         "doubt: an older copy",
     ):
         assert text in line, text
+
+
+def test_the_screen_has_what_somebody_on_call_needs() -> None:
+    shown = drawn(busy(), 0.0)
+    for text in (
+        "eu, epoch 4",
+        "▲ critical  trouble number 0",
+        "6 more alerts",
+        "✗ DOWN",
+        "region-1: nothing is heard",
+        "120/s",
+        "region-1 12 behind (1 min 30 s)",
+        "region-2 not heard",
+        "✗ cut",
+        "12 ms",
+        "33 %",
+        "event number 19",
+    ):
+        assert text in shown, text
+    assert "trouble number 2" not in shown, "it is explained by another one"
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (120, 40), (60, 15), (200, 60)])
+@pytest.mark.parametrize("regions", [3, 10])
+def test_it_fits_the_terminal_and_drops_what_matters_less(width: int, height: int, regions: int) -> None:
+    shown = drawn(busy(regions), 0.0, width, height).splitlines()
+    assert all(len(line.rstrip()) <= width for line in shown)
+    text = "\n".join(shown)
+    assert "eu, epoch 4" in text and "trouble number 0" in text and "region-2" in text
+    if regions == 3 and height >= 24:
+        assert len(shown) <= height
+        assert "event number 19" in text, "the newest events stay"
+    if regions == 3 and (width, height) == (80, 24):
+        assert "READS FROM" not in text
+    if (width, height) == (200, 60):
+        assert "READS FROM" in text and "ROUND TRIP" in text
+
+
+def test_what_cannot_be_asked_is_said_instead_of_shown_as_nothing() -> None:
+    shown = drawn(Seen(status(1), 0.0, details=Details(None, "not yet", None, "no log")), 0.0)
+    assert "alerts: not measured (not yet)" in shown and "log: not known (no log)" in shown
+    quiet = Details(status_service_pb2.ListAlertsResponse(), "", GetReplicationStatusResponse(head=1), "")
+    assert "✓ no alert fires" in drawn(Seen(status(1), 0.0, details=quiet), 0.0)
