@@ -206,7 +206,7 @@ def test_the_metrics_page_is_read_by_prometheus(pair: tuple[Agent, Agent]) -> No
     assert values["primacy_agent_heard_epoch"] == 1
     assert values["primacy_agent_reports_total"] > 3
     assert values["primacy_agent_last_answer_age_seconds"] < TTL_S
-    reads = {s.labels["region"]: s.value for s in families["primacy_agent_read_weight"].samples}
+    reads = {s.labels["target_region"]: s.value for s in families["primacy_agent_read_weight"].samples}
     assert reads == {"us": 1, "eu": 0}
     (routed,) = families["primacy_agent_routed"].samples
     assert (routed.labels["target_region"], routed.labels["traffic_class"], routed.value) == ("us", "read", 1)

@@ -649,7 +649,9 @@ async def test_the_http_port(coordinator: CoordinatorProcess, api: Api, name: st
     assert samples["primacy_region_active", mine, ("region", "eu")] == 1
     assert samples["primacy_group_persist_seconds_count", mine] > 0
     assert (
-        samples["primacy_region_weight", ("client_region", "eu"), mine, ("region", "eu"), ("traffic_class", "write")]
+        samples[
+            "primacy_region_weight", ("client_region", "eu"), mine, ("target_region", "eu"), ("traffic_class", "write")
+        ]
         == 1
     )
     assert samples["process_resident_memory_bytes",] > 0

@@ -46,7 +46,6 @@ _HEADS = {
     "primacy_agent_xds_pushes_total": ("counter", "Responses that xDS clients were sent."),
     "primacy_agent_xds_answers_total": ("counter", "What xDS clients answered: ack, nack, stale, or bogus."),
     "primacy_agent_xds_load_reports_total": ("counter", "Reports of xDS clients on what they sent where."),
-    "primacy_agent_xds_snapshot_info": ("gauge", "Version of what xDS clients are sent; always 1."),
     "primacy_agent_xds_resources": ("gauge", "Resources that xDS clients can be sent."),
     "primacy_agent_haproxy_checks_total": ("counter", "Agent checks of HAProxy, by what became of them."),
     "primacy_agent_weights_file_writes_total": ("counter", "Replacements of the weights file."),
@@ -87,14 +86,14 @@ def render_metrics(node: Node) -> str:
     if traffic is not None:
         add("primacy_agent_weights_age_seconds", node.rows.age_ns(now) / SECOND_NS)
         for region, share in traffic.read:
-            add("primacy_agent_read_weight", share, region=region)
-            add("primacy_agent_shunned", region in traffic.shunned, region=region)
+            add("primacy_agent_read_weight", share, target_region=region)
+            add("primacy_agent_shunned", region in traffic.shunned, target_region=region)
     health = node.probes.health
     add("primacy_agent_service_up", health.state is ServiceState.UP)
     add("primacy_agent_instances", health.healthy, state="healthy")
     add("primacy_agent_instances", health.total - health.healthy, state="other")
     for sight in node.peers.all():
-        what = {"region": sight.region, "agent": sight.agent}
+        what = {"target_region": sight.region, "target_agent": sight.agent}
         add("primacy_agent_peer_reachable", sight.reachable, **what)
         if sight.rtt_ns >= 0:
             add("primacy_agent_peer_rtt_seconds", sight.rtt_ns / SECOND_NS, **what)

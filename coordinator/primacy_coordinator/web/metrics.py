@@ -17,6 +17,7 @@ from primacy_coordinator.core.model import DrainState, RegionStatus, RoutingStra
 from primacy_coordinator.core.views import GroupView
 from primacy_coordinator.shell.latency import Latency
 from primacy_coordinator.shell.runner import Runner
+from primacy_coordinator.web.region_metrics import load_families, way_families
 
 ROUTED_KINDS_MAX = 1000
 """Of one group: series beyond that are summed up under `other`."""
@@ -74,6 +75,8 @@ class _Families(Collector):
         seen = [(group.runner.name, group.view) for group in sample.groups if group.view is not None]
         yield from _authority_families(seen)
         yield from _region_families(seen)
+        yield from load_families(seen)
+        yield from way_families(seen)
         for families in sample.others:
             yield from families()
 
@@ -173,7 +176,7 @@ def _region_families(groups: Iterable[tuple[str, GroupView]]) -> Iterator[Metric
     weight = _gauge(
         "primacy_region_weight",
         "Share of a client region's traffic that a region should get.",
-        ["group", "traffic_class", "client_region", "region"],
+        ["group", "traffic_class", "client_region", "target_region"],
     )
     for name, view in groups:
         for region in view.regions:

@@ -105,7 +105,6 @@ class XdsOutput:
         yield Figure("xds_load_reports_total", self.loads.reports_count)
         snapshot = self.discovery.snapshot
         if snapshot is not None:
-            yield Figure("xds_snapshot_info", 1, {"version": snapshot.version})
             yield Figure("xds_resources", sum(len(named) for named in snapshot.resources.values()))
 
     # ---- from what is known to what is published
