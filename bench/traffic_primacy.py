@@ -104,7 +104,7 @@ class Edge(Life):
         sights, own = self.seen.values(), self.machine.region
         dead = dead_regions(sights, own, self.machine.health().state is ServiceState.DOWN)
         order = rows.fallback if rows.fallback is not None else nearest_first(sights, own)
-        return dict(shifted(rows.read, dead, order, rows.drained, rows.local_shift_max).row)
+        return dict(shifted(rows.read, dead, order, rows.drained, rows.local_shift_max, rows.room).row)
 
 
 class Lines(Network):

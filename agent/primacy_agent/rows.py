@@ -82,14 +82,15 @@ class Rows:
         dead = dead_regions(sights, self._region, health is ServiceState.DOWN)
         # An older coordinator does not say who may be an heir.
         order = update.fallback if update.fallback is not None else nearest_first(sights, self._region)
-        before, after = self.shift, shifted(update.read, dead, order, update.drained, update.local_shift_max)
+        limit = update.local_shift_max
+        before, after = self.shift, shifted(update.read, dead, order, update.drained, limit, update.room)
         news = news_of(before, after, dead)
         self.shift = after
         if news is not None:
             heard = "" if is_connected() else "no coordinator is heard, and "
             age = f" ({heard}the weights are {self.age_ns(read_now()) / SECOND_NS:.0f} s old)"
             self._tell(news.name, news.text + age, news.warning)
-        acts = update.local_shift_max > 0 and not {region for region, _ in update.read} <= dead.keys()
+        acts = limit > 0 and not {region for region, _ in update.read} <= dead.keys()
         traffic = Traffic(
             group=self._group,
             region=self._region,

@@ -219,7 +219,9 @@ async def peer(folder: Path, region: str, address: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def looking(changes: list[str]) -> AsyncIterator[Peers]:
     tasks = Tasks()
-    peers = Peers("default", "us/one", 0.05, 0.5, None, lambda: changes.append("changed"), random.Random(1), tasks)
+    peers = Peers(
+        "default", "us", "us/one", 0.05, 0.5, None, lambda: changes.append("changed"), random.Random(1), tasks
+    )
     failing = asyncio.ensure_future(tasks.failed())
     try:
         yield peers
@@ -245,6 +247,7 @@ async def test_peers_are_pinged_lost_and_found_again(tmp_path: Path) -> None:
             endpoint = f"127.0.0.1:{port}"
             directory = Directory(Membership(), (PeerAddress("eu", "eu/one", address),), (("eu", endpoint),))
             peers.follow(directory)
+            assert [sight.looked_ns for sight in peers.all()] == [0, 0] and not peers.seen()
             await until(lambda: is_reached(peers, "eu/one") and is_reached(peers, ""), "both reached")
             sight = sight_of(peers, "eu/one")
             assert sight is not None

@@ -145,6 +145,7 @@ def _weights_to_proto(weights: WeightsUpdate) -> agent_service_pb2.WeightsUpdate
         panic_threshold=weights.panic_threshold,
         overprovisioning=weights.overprovisioning,
         local_shift_max=weights.local_shift_max if weights.fallback is not None else None,
+        room=dict(weights.room),
     )
 
 
@@ -277,11 +278,13 @@ def _weights_from_proto(proto: agent_service_pb2.WeightsUpdate) -> WeightsUpdate
         proto.panic_threshold,
         proto.overprovisioning or 1.0,  # A coordinator that does not say means none.
         1.0 if is_older else proto.local_shift_max,
+        _sorted(proto.room),
     )
     checks = Checks("weights")
     checks.count("version", weights.version)
     checks.shares("read", weights.read)
     checks.shares("write", weights.write)
+    checks.shares("room", weights.room)
     checks.count("activeEpoch", weights.active_epoch)
     for name, (latitude, longitude) in weights.locations:
         checks.number(f"locations.{name}.latitude", latitude, -90, 90)

@@ -402,6 +402,9 @@ class WeightsUpdate:
     overprovisioning: float = 1.0
     local_shift_max: float = 1.0
     """The most of the row's reads that an agent moves by itself (I6)."""
+    room: tuple[tuple[str, float], ...] = ()
+    """(region, its share of what all can serve beyond what they are sent), sorted by name; what an agent moves goes by
+    that. Empty: not known, or of no matter."""
 
 
 @dataclass(frozen=True, slots=True)

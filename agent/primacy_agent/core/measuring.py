@@ -54,6 +54,17 @@ class Readings:
             read("in_flight", -1.0),
         )
 
+    def keeping(self, before: Readings) -> Readings:
+        """With the capacity that was read before, where this look read none.
+
+        It is what instances can serve when they are well: how many of them are is told beside it, and whoever reads
+        both would count the loss twice if the capacity went with them.
+        """
+        known = before.values.get("capacity")
+        if known is None or "capacity" in self.values:
+            return self
+        return Readings({**self.values, "capacity": known}, self.pending)
+
     def lag(self) -> Lag:
         """How far the data lags; negative where that is not known."""
         read = self.values.get

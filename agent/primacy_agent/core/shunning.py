@@ -2,7 +2,8 @@
 
 1. It moves shares of the row that the coordinator told it last, and nothing else: never writes, never more of the row
    than `local_shift_max`, and never to a region that is drained, that looks dead itself, or that the coordinator would
-   not have sent reads to.
+   not have sent reads to. Where the coordinator said what room regions have, they get it by that: every agent does so
+   by itself, and what all of them move then fits as long as the room of all is enough.
 2. When nobody is left who may have them, nothing moves: it is more likely this agent that cannot see (I8). When it
    reaches no other region while its own serves, its own gets the reads.
 3. It rests on the row and on what is seen now. A newer row that gives a dead region nothing ends it as well as a region
@@ -65,29 +66,27 @@ def dead_regions(sights: Iterable[Sight], own_region: str, own_is_down: bool) ->
     return dead
 
 
-def shifted(row: Row, dead: Iterable[str], order: Sequence[str], drained: Iterable[str], limit: float) -> Shift:
-    """The row with the shares of dead regions given to the others in proportion, at most `limit` of the whole.
+def shifted(
+    row: Row, dead: Iterable[str], order: Sequence[str], drained: Iterable[str], limit: float, room: Row = ()
+) -> Shift:
+    """The row with the shares of dead regions given to the others, at most `limit` of the whole.
 
-    If no other has a share, the first in `order` that may have one gets it. If there is none either, the row stays.
+    In proportion to `room` where that is known, else to the shares that they have. If no other has a share, the first
+    in `order` that may have one gets it. If there is none either, the row stays.
     """
     total = sum(share for _, share in row)
     gone = frozenset(dead)
     wanted = sum(share for region, share in row if region in gone)
     if wanted <= 0 or total <= 0 or limit <= 0:
         return Shift(row)
-    barred = gone | frozenset(drained)
-    left = sum(share for region, share in row if region not in barred)
-    names = {region for region, _ in row}
-    heir = next((region for region in order if region in names and region not in barred), "")
-    if left <= 0 and not heir:
+    heirs = _heirs(row, gone | frozenset(drained), order, room)
+    left = sum(heirs.values())
+    if left <= 0:
         return Shift(row)
     most = limit * total
     whole = most >= wanted * _ALMOST
     moved = wanted if whole else most
-    if left > 0:
-        gains = {region: moved * (share / left) for region, share in row if region not in barred and share > 0}
-    else:
-        gains = {heir: moved}
+    gains = {region: moved * (part / left) for region, part in heirs.items()}
 
     def now(region: str, share: float) -> float:
         if region in gone:
@@ -100,6 +99,16 @@ def shifted(row: Row, dead: Iterable[str], order: Sequence[str], drained: Iterab
         moved / total,
         tuple(sorted((region, gain / total) for region, gain in gains.items())),
     )
+
+
+def _heirs(row: Row, barred: frozenset[str], order: Sequence[str], room: Row) -> dict[str, float]:
+    """Who gets what is moved, and in which proportion."""
+    open_ones = {region for region, _ in row} - barred
+    for parts in (room, row):
+        if found := {region: part for region, part in parts if part > 0 and region in open_ones}:
+            return found
+    first = next((region for region in order if region in open_ones), None)
+    return {} if first is None else {first: 1.0}
 
 
 def nearest_first(sights: Iterable[Sight], own_region: str) -> tuple[str, ...]:

@@ -282,7 +282,7 @@ class Answers:
     def _peers(self) -> list[pb.PeerStatus]:
         now_ns = read_now().mono_ns
         found = []
-        for sight in self._node.peers.all():
+        for sight in self._node.peers.seen():
             peer = pb.PeerStatus(
                 region=sight.region,
                 agent=sight.agent,

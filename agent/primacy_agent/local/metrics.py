@@ -92,7 +92,7 @@ def render_metrics(node: Node) -> str:
     add("primacy_agent_service_up", health.state is ServiceState.UP)
     add("primacy_agent_instances", health.healthy, state="healthy")
     add("primacy_agent_instances", health.total - health.healthy, state="other")
-    for sight in node.peers.all():
+    for sight in node.peers.seen():
         what = {"target_region": sight.region, "target_agent": sight.agent}
         add("primacy_agent_peer_reachable", sight.reachable, **what)
         if sight.rtt_ns >= 0:

@@ -68,15 +68,22 @@ class Peers:
             self._tasks.pop(target).cancel()
             self._sights.pop(target[:2], None)
         for target in wanted - set(self._tasks):
+            # Known at once: what was not looked at yet is not dead, and speaks against nobody.
+            self._sights[target[:2]] = Sight(*target)
             self._tasks[target] = self._started.start(self._watch(*target), name=f"peer {target}")
 
     def sights(self) -> tuple[PeerSight, ...]:
         """What was last seen of other regions, as it goes into a report."""
         now_ns = read_now().mono_ns
-        return tuple(sight.report(now_ns) for _, sight in sorted(self._sights.items()) if sight.region != self._region)
+        return tuple(sight.report(now_ns) for sight in self.seen() if sight.region != self._region)
 
     def all(self) -> list[Sight]:
+        """Everybody, also who was not looked at yet."""
         return [sight for _, sight in sorted(self._sights.items())]
+
+    def seen(self) -> list[Sight]:
+        """Who was looked at."""
+        return [sight for sight in self.all() if sight.looked_ns]
 
     async def _watch(self, region: str, agent: str, address: str) -> None:
         channel = make_channel(address, self._tls) if agent else None

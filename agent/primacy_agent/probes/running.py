@@ -135,7 +135,8 @@ class Probes:
     def _take(self, config: AnyProbe, look: Look, recovery: int | None = None) -> None:
         before = self._verdicts.state(config.name)
         self._verdicts.take(config.name, look, read_now().mono_ns, recovery)
-        self._readings[config.name] = look.readings
+        earlier = self._readings.get(config.name)
+        self._readings[config.name] = look.readings if look.good or earlier is None else look.readings.keeping(earlier)
         state = self._verdicts.state(config.name)
         if state.healthy is not before.healthy:
             logger.info(
@@ -157,7 +158,7 @@ class Probes:
 
     @property
     def readings(self) -> Readings:
-        """What the instances do together; only what the newest look of each probe said."""
+        """What the instances do together; only what the newest look of each probe said, but for their capacity."""
         return together(self._readings.values())
 
     def series(self) -> list[agent_pb2.Series]:

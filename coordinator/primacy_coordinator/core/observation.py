@@ -297,8 +297,18 @@ def in_flight(region: Region, since_ns: int) -> float | None:
 
 
 def capacity_of(region: Region) -> float:
-    """What an operator or the configuration says, else what the instances report; 0: not known."""
-    return region.record.capacity or max(0.0, _total(load.capacity for load in _loads(region)))
+    """What an operator or the configuration says, else what the healthy instances can serve; 0: not known."""
+    return region.record.capacity or whole_capacity_of(region) * healthy_share(region)
+
+
+def whole_capacity_of(region: Region) -> float:
+    """What the region can serve when all of its instances are well; 0: not known.
+
+    Agents report that of all their instances, and those that are silent now have reported it: whoever takes health into
+    account does so once.
+    """
+    reports = [agent.report for agent in region.agents.values() if agent.report is not None]
+    return region.record.capacity or max(0.0, _total(report.load.capacity for report in reports))
 
 
 def round_trips(state: State, looking: Container[str] | None = None) -> tuple[tuple[str, str, int], ...]:

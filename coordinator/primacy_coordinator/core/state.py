@@ -31,7 +31,7 @@ from primacy_coordinator.core.model import (
     RegionRecord,
     VerdictRecord,
 )
-from primacy_coordinator.core.routing import WeightsInput, WeightsResult
+from primacy_coordinator.core.routing import Shares, WeightsInput, WeightsResult
 from primacy_coordinator.core.shaping import Shaped
 
 Life = tuple[str, str]
@@ -232,6 +232,8 @@ class Weights:
     locations: tuple[tuple[str, tuple[float, float]], ...] = ()
     limits: tuple[float, float, float] = (0.5, 1.0, 1.0)
     """(panic threshold, overprovisioning, local shift) as agents were told them."""
+    room: Shares = ()
+    """What each region can serve beyond what it is sent (see `room`)."""
     given: WeightsInput | None = None
     """What they were computed from."""
     wanted: WeightsResult | None = None

@@ -12,6 +12,7 @@ from primacy_coordinator.core.demand import Counted
 from primacy_coordinator.core.effects import Severity, Topic
 from primacy_coordinator.core.fallback import fallback_of
 from primacy_coordinator.core.model import OverrideKind, RoutingStrategy
+from primacy_coordinator.core.room import is_near, room_of
 from primacy_coordinator.core.routing import (
     RegionInput,
     WeightsInput,
@@ -50,7 +51,7 @@ def weights_input(state: State, now_ns: int) -> WeightsInput:
             name=name,
             status=region.verdict.status,
             location=region.record.location,
-            capacity=observation.capacity_of(region),
+            capacity=observation.whole_capacity_of(region),
             weight=weights.get(name, 1.0),
             healthy_share=observation.healthy_share(region),
             load=observation.load_of(region),
@@ -137,8 +138,9 @@ def refresh(state: State, turn: Turn) -> None:
     places = tuple((region.name, region.location) for region in given.regions if region.location is not None)
     policy = state.policy
     limits = (policy.panic_threshold, policy.overprovisioning, policy.local_shift_max)
-    new = Weights(old.version + 1, result, active, epoch, endpoints, places, limits, given, wanted)
-    if _told(old) == _told(new):
+    room = room_of(given, result.read)
+    new = Weights(old.version + 1, result, active, epoch, endpoints, places, limits, room, given, wanted)
+    if _told(old) == _told(new) and is_near(old.room, room):
         if old.given != given:
             old.given, old.wanted, old.causes = given, wanted, None
         return
@@ -177,6 +179,8 @@ def _told(weights: Weights) -> tuple[object, ...]:
         weights.endpoints,
         weights.locations,
         weights.limits,
+        # Of the same rows others may be the ones that stand behind them.
+        weights.given and (weights.given.strategy, weights.given.fallback),
     )
 
 
@@ -235,7 +239,13 @@ def _update(state: State, region: str) -> WeightsUpdate:
         panic_threshold=panic,
         overprovisioning=overprovisioning,
         local_shift_max=shift,
+        room=() if _is_pinned(weights.given, region) else weights.room,
     )
+
+
+def _is_pinned(given: WeightsInput | None, client: str) -> bool:
+    """An operator said where its reads go: what leaves a region goes to the others that were named."""
+    return given is not None and any(pinned in ("", client) for pinned, _ in given.pins)
 
 
 def fallback(state: State, client: str) -> tuple[str, ...]:

@@ -1583,6 +1583,26 @@ class WeightsUpdate(message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @typing.final
+    class RoomEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     VERSION_FIELD_NUMBER: builtins.int
     STRATEGY_FIELD_NUMBER: builtins.int
     READ_FIELD_NUMBER: builtins.int
@@ -1596,6 +1616,7 @@ class WeightsUpdate(message.Message):
     PANIC_THRESHOLD_FIELD_NUMBER: builtins.int
     OVERPROVISIONING_FIELD_NUMBER: builtins.int
     LOCAL_SHIFT_MAX_FIELD_NUMBER: builtins.int
+    ROOM_FIELD_NUMBER: builtins.int
     version: builtins.int
     """Grows with every change."""
     strategy: routing_pb2.RoutingStrategy.ValueType
@@ -1634,6 +1655,13 @@ class WeightsUpdate(message.Message):
     def drained(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Regions that are drained or being drained, sorted: nothing but the row sends anything there."""
 
+    @builtins.property
+    def room(self) -> containers.ScalarMap[builtins.str, builtins.float]:
+        """What each region can serve beyond what it is sent, as a share of all such room: reads that an agent moves by itself
+        go there by it. Empty: not known, or reads do not go by capacity; then they go by `read`, else to the first
+        `fallback`.
+        """
+
     def __init__(
         self,
         *,
@@ -1650,10 +1678,11 @@ class WeightsUpdate(message.Message):
         panic_threshold: builtins.float = ...,
         overprovisioning: builtins.float = ...,
         local_shift_max: builtins.float | None = ...,
+        room: abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max", "local_shift_max", b"local_shift_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max", "active_epoch", b"active_epoch", "active_region", b"active_region", "drained", b"drained", "endpoints", b"endpoints", "fallback", b"fallback", "local_shift_max", b"local_shift_max", "locations", b"locations", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read", b"read", "strategy", b"strategy", "version", b"version", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max", "active_epoch", b"active_epoch", "active_region", b"active_region", "drained", b"drained", "endpoints", b"endpoints", "fallback", b"fallback", "local_shift_max", b"local_shift_max", "locations", b"locations", "overprovisioning", b"overprovisioning", "panic_threshold", b"panic_threshold", "read", b"read", "room", b"room", "strategy", b"strategy", "version", b"version", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__local_shift_max: _TypeAlias = typing.Literal["local_shift_max"]  # noqa: Y015
     _WhichOneofArgType__local_shift_max: _TypeAlias = typing.Literal["_local_shift_max", b"_local_shift_max"]  # noqa: Y015

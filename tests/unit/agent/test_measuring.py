@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from primacy_agent.core.mapping import COUNTERS, GAUGES, Mapped
-from primacy_agent.core.measuring import INT_MAX, Condition, Readings, Sample, Window, readings_between, together
+from primacy_agent.core.measuring import (
+    INT_MAX,
+    NOTHING,
+    Condition,
+    Readings,
+    Sample,
+    Window,
+    readings_between,
+    together,
+)
 from primacy_agent.core.selectors import Selector
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS
 from primacy_wire.messages import Lag, Load
@@ -77,6 +86,14 @@ def test_what_was_read_before_a_failure_is_forgotten() -> None:
     measured.after(sample(0, requests=5))
     measured.forget()
     assert measured.after(sample(1000, requests=9)).load().request_rate == -1
+
+
+def test_the_capacity_of_an_instance_outlives_a_look_that_fails() -> None:
+    """Its health says that it is gone: without its capacity, that would be said twice."""
+    well = Readings({"capacity": 80.0, "request_rate": 5.0})
+    assert NOTHING.keeping(well).values == {"capacity": 80.0}
+    assert Readings({"capacity": 40.0}).keeping(well).values == {"capacity": 40.0}
+    assert Readings({"in_flight": 1.0}).keeping(NOTHING).values == {"in_flight": 1.0}
 
 
 def test_time_that_stands_still_divides_by_nothing() -> None:

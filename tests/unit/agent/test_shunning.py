@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
@@ -42,6 +43,9 @@ def seen(region: str, *looks: str, agent: str = "", rtt_ns: int = RTT_NS) -> Sig
         # Without an endpoint all agents must be lost.
         ([seen("eu", LOST, LOST, agent="eu/one"), seen("eu", LOST, agent="eu/two")], set()),
         ([seen("eu", LOST, LOST, agent="eu/one"), seen("eu", LOST, LOST, agent="eu/two")], {"eu"}),
+        # Who was not looked at yet is not dead: an endpoint, and one of the agents.
+        ([seen("eu"), seen("eu", LOST, LOST, agent="eu/one")], set()),
+        ([seen("eu", LOST, LOST, agent="eu/one"), seen("eu", agent="eu/two")], set()),
         # The port is open, but all who speak say that nothing works behind it.
         ([seen("eu", GOOD), seen("eu", DOWN, agent="eu/one")], {"eu"}),
         ([seen("eu", GOOD), seen("eu", DOWN, agent="eu/one"), seen("eu", GOOD, agent="eu/two")], set()),
@@ -115,6 +119,18 @@ def test_when_all_the_share_was_theirs_the_first_who_may_gets_it() -> None:
     assert shifted(row, {"eu"}, ("unheard-of",), (), 1.0) == Shift(row)
 
 
+def test_where_room_is_known_what_moves_goes_by_it() -> None:
+    """Whoever has a share is not meant: it may be full. Nor is who is nearest."""
+    row = (("ap", 0.0), ("eu", 0.9), ("sa", 0.0), ("us", 0.1))
+    room = (("ap", 0.6), ("eu", 0.0), ("sa", 0.2), ("us", 0.2))
+    assert dict(shifted(row, {"eu"}, ("us",), (), 1.0, room).row) == pytest.approx(
+        {"ap": 0.54, "eu": 0.0, "sa": 0.18, "us": 0.28}
+    )
+    # Those that are dead as well, drained or gone from the row leave theirs to the others.
+    assert dict(shifted(row, {"eu", "ap"}, (), {"sa"}, 1.0, (*room, ("zz", 9.0))).row)["us"] == pytest.approx(1.0)
+    assert dict(shifted(row, {"ap", "eu", "us"}, (), (), 1.0, (("us", 1.0),)).row) == dict(row)
+
+
 def test_cut_off_from_all_others_its_own_region_gets_the_reads_if_it_may() -> None:
     row = (("ap", 0.5), ("eu", 0.5), ("us", 0.0))
     assert dict(shifted(row, {"ap", "eu"}, ("us",), (), 1.0).row)["us"] == 1.0
@@ -156,16 +172,22 @@ NAMES = ("a", "b", "c", "d")
     drained=st.frozensets(st.sampled_from(NAMES)),
     order=st.permutations(NAMES).flatmap(lambda names: st.integers(0, 4).map(lambda count: names[:count])),
     limit=st.floats(0, 1) | st.just(1.0),
+    parts=st.just(()) | st.lists(st.floats(0, 1), min_size=4, max_size=4),
 )
-@example([0.0, 0.0, 0.0, 1e-178], frozenset("a"), frozenset(), list(NAMES), 1.0)  # its square is 0
-@example([1.0, 0.0, 0.0, 5e-324], frozenset("a"), frozenset(), list(NAMES), 1.0)  # one part of it is infinite
-@example([5e-324, 0.0, 0.0, 5e-324], frozenset("a"), frozenset(), list(NAMES), 0.5)
+@example([0.0, 0.0, 0.0, 1e-178], frozenset("a"), frozenset(), list(NAMES), 1.0, ())  # its square is 0
+@example([1.0, 0.0, 0.0, 5e-324], frozenset("a"), frozenset(), list(NAMES), 1.0, ())  # one part of it is infinite
+@example([5e-324, 0.0, 0.0, 5e-324], frozenset("a"), frozenset(), list(NAMES), 0.5, ())
 def test_a_shift_keeps_the_sum_and_its_limits_and_gives_nothing_to_who_may_not(
-    shares: list[float], dead: frozenset[str], drained: frozenset[str], order: list[str], limit: float
+    shares: list[float],
+    dead: frozenset[str],
+    drained: frozenset[str],
+    order: list[str],
+    limit: float,
+    parts: Sequence[float],
 ) -> None:
     row = tuple(zip(NAMES, shares, strict=True))
     total = sum(shares)
-    shift = shifted(row, dead, order, drained, limit)
+    shift = shifted(row, dead, order, drained, limit, tuple(zip(NAMES, parts, strict=False)))
     now = dict(shift.row)
     assert [name for name, _ in shift.row] == list(NAMES)
     assert math.isclose(sum(now.values()), total, rel_tol=1e-9, abs_tol=1e-300)

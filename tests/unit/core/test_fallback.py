@@ -84,6 +84,9 @@ def test_agents_hear_of_drains_limits_places_and_of_a_fallback_that_is_dead() ->
 
     first = last()
     assert first.fallback == ("eu", "us") and first.drained == () and first.local_shift_max == 1.0
+    lab.ask(events.UpdateRegion(lab.request(), "us", RegionSettings(priority=500), ("priority",)))
+    lab.run(1)
+    assert last().fallback == ("us", "eu") and last().read == first.read, "reads would follow another one next"
     lab.of("eu")[0].health = DOWN
     lab.run(2)
     assert last().fallback == ("us",) and last().read == first.read
