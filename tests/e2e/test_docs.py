@@ -44,6 +44,7 @@ PAGES = (
     "docs/hooks.md",
     "docs/probes.md",
     "docs/dataplane.md",
+    "docs/observe.md",
     "docs/configs.md",
     "docs/models.md",
     "docs/fencing.md",
@@ -60,6 +61,7 @@ PAGES = (
 CANNOT = {
     "git clone <this repository> primacy && cd primacy": "the reader's own copy of the repository",
     "scripts/demo": "makes an environment and runs `primacy up`, which is the cluster that all other lines run against",
+    "primacy up --traffic --chaos": "tests of its own run it",
     "primacy up --regions 3 --dir ./cluster": "it is the cluster that all other lines run against",
     "primacy-coordinator --data-dir /var/lib/primacy --policy policy.yaml": "a host's own folders and ports",
     "primacy-agent --config agent.yaml": "a host's own folders and ports",

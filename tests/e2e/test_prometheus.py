@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.needs("prometheus")]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "primacy-rules.yaml"
 REGIONS = ("us-east", "eu-west", "ap-south")
-METRIC = re.compile(r"\b(?:\w+:)?(?:primacy|process)_\w+(?::\w+)?\b")
+METRIC = re.compile(r"\b(?:\w+:)?(?:primacy|process)_\w+(?::\w+)?\b(?!\.\w)")
 COMES_LATER = {
     "primacy_agent_xds_answers_total": "an xDS client has answered",
     "primacy_agent_weights_hook_runs_total": "an agent has a program onWeights",
@@ -186,7 +186,7 @@ def families(up: Up) -> set[str]:
     found = set(COMES_LATER)
     for text in pages(up).values():
         for name, kind in re.findall(r"^# TYPE (\w+) (\w+)$", text.decode(), re.MULTILINE):
-            found |= {f"{name}_bucket", f"{name}_sum", f"{name}_count"} if kind == "histogram" else {name}
+            found |= {name, *((f"{name}_bucket", f"{name}_sum", f"{name}_count") if kind == "histogram" else ())}
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return found | {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
 
@@ -201,6 +201,14 @@ def test_panels_and_rules_ask_for_nothing_that_is_not_there(up: Up) -> None:
         names = set(METRIC.findall(expression))
         assert names or expression.startswith(("up{", "absent(up{")), f"{where}: {expression}"
         assert names <= known, f"{where} asks for {names - known}"
+
+
+def test_pages_name_metrics_and_rules_that_there_are(up: Up) -> None:
+    text = "".join((DEPLOY.parent / "docs" / name).read_text() for name in ("observe.md", "dataplane.md", "routing.md"))
+    assert set(METRIC.findall(text)) <= families(up)
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    assert set(re.findall(r"`(Primacy\w+)`", text)) == alerts
 
 
 def test_the_real_one_evaluates_every_panel_and_every_rule(prometheus: Prometheus) -> None:
