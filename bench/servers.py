@@ -71,12 +71,12 @@ def process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def coordinator() -> Iterator[Server]:
-    """A fresh `primacy-coordinator` with default settings."""
+def coordinator(module: str = "primacy_coordinator.main") -> Iterator[Server]:
+    """A fresh `primacy-coordinator` with default settings, or a module that runs one."""
     address = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory() as folder:
         flags = ("--grpc", address, "--http", "", "--data-dir", folder, "--log-level", "error")
-        with process("primacy_coordinator.main", *flags) as child:
+        with process(module, *flags) as child:
             with make_sync_channel(address) as channel:
                 stub: Any = health_pb2_grpc.HealthStub(channel)
                 stub.Check(health_pb2.HealthCheckRequest(), timeout=READY_S, wait_for_ready=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from primacy_wire.instant import SECOND_NS
 
-from bench import core_events, nasty, optimal, pick, weights
+from bench import core_events, metrics, nasty, optimal, pick, soak, weights
 from bench.reports import measure_cost
 from bench.rows import Row, percentile, table, write
 from bench.servers import Start, bare, coordinator
@@ -59,6 +60,20 @@ def test_plans_are_measured_beside_a_real_solver() -> None:
     rows = optimal.run(regions=5, instances=2)
     assert all(row.value > 0 for row in rows) and len(rows) == 7
     assert all(row.reference_value for row in rows[:3]) and rows[3].budget == optimal.BUDGET_MS
+
+
+def test_looks_and_questions_are_measured() -> None:
+    rows = [*metrics.looks(6, 3, seconds=70), metrics.core(6, 3, seconds=20), *asyncio.run(metrics.questions(days=1))]
+    assert len(rows) == 13
+    assert all(row.value > 0 for row in rows)
+
+
+def test_memory_and_disk_level_off(tmp_path: Path) -> None:
+    """A small group under small bounds, for an hour and a quarter of virtual time."""
+    figures = asyncio.run(soak.soak(tmp_path, 1.25, 3, 6, 20, memory_mib=8, disk_mib=2, every_s=900))
+    assert [round(one.hours, 2) for one in figures] == [0.25, 0.5, 0.75, 1.0, 1.25]
+    assert all(one.kept_mib < 8 for one in figures)
+    assert figures[-1].disk_mib < 2 + 4.5, "the file, and the log that is written before it"
 
 
 def test_the_core_handles_events() -> None:
