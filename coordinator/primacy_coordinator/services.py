@@ -85,6 +85,7 @@ class Services:
         return Backend(
             coordinator=coordinator,
             alerting=self.calls.alerting,
+            monitoring=self.calls.monitoring,
             servicers={
                 "primacy.v1.ElectionService": self.election,
                 "primacy.v1.GroupService": self.group,

@@ -26,6 +26,7 @@ from primacy_wire.log_messages import MetricsSnapshot, SeriesSketch
 from primacy_wire.messages import Load, Report
 from primacy_wire.rpc_errors import RpcFailure, from_rpc_error
 from primacy_wire.sketch import SERIES_MAX, Sketch
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.coordinators import CoordinatorProcess, HandAgent, until
 
@@ -153,6 +154,15 @@ class Place:
         await self._leave()
         self.coordinator.close()
 
+    def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        with urllib.request.urlopen(f"http://{self.coordinator.http}/metrics") as response:
+            text = response.read().decode()
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
     def warnings(self) -> list[str]:
         with urllib.request.urlopen(f"http://{self.coordinator.http}/healthz") as response:
             found: list[str] = json.load(response)["warnings"]
@@ -263,6 +273,12 @@ async def test_an_agent_that_invents_series_is_named_and_costs_others_nothing(tm
 
         await until(dropped, 30)
 
+        async def alerted() -> bool:
+            found = await place.asking.ask("ListAlerts", pb.ListAlertsRequest())
+            return any(one.rule == "cardinality-capped" and "us-east/one" in one.summary for one in found.alerts)
+
+        await until(alerted)
+
 
 async def test_performance_and_objectives(tmp_path: Path) -> None:
     async with Place(tmp_path) as place:
@@ -290,6 +306,13 @@ async def test_performance_and_objectives(tmp_path: Path) -> None:
         assert slo.achieved == pytest.approx(0.98)
         assert slo.burn_rates[0].rate == pytest.approx(2.0, rel=0.01)
         assert slo.measured.seconds < 3600
+        shown = await asyncio.to_thread(place.metrics)
+        labels = {"group": "default", "slo": "reads-succeed", "region": "us-east"}
+        assert shown["primacy_slo_achieved_ratio", tuple(sorted(labels.items()))] == pytest.approx(0.98)
+        assert shown["primacy_slo_burn_rate", tuple(sorted({**labels, "window": "5m"}.items()))] == pytest.approx(
+            2.0, rel=0.1
+        )
+        assert shown["primacy_monitoring_series", (("group", "default"),)] > 10
         assert slo.budget_left > 0.9
 
 

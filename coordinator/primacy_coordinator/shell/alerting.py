@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -28,6 +28,7 @@ from primacy_coordinator.core.monitor.alerts.evaluate import AlertState
 from primacy_coordinator.core.monitor.alerts.figures import Figures
 from primacy_coordinator.core.monitor.alerts.finding import Finding, Looked, together
 from primacy_coordinator.core.monitor.alerts.rules import Rule, rules_of
+from primacy_coordinator.core.monitor.slots import Explosion
 from primacy_coordinator.core.severity import Severity
 from primacy_coordinator.core.views import ExplanationView, GroupView, LogView
 from primacy_coordinator.shell.coordinator import Coordinator
@@ -70,6 +71,11 @@ class Monitored(Figures, Protocol):
     @property
     def dropped(self) -> int:
         """Values that were left out so far."""
+        ...
+
+    @property
+    def explosions(self) -> Sequence[Explosion]:
+        """Who measured too many series lately."""
         ...
 
 
@@ -207,6 +213,7 @@ class Alerting:
             journal_trouble=self._coordinator.history.trouble,
             metrics_trouble=self._store.trouble,
             dropped=_dropped_lately(group, watched.monitor.dropped, now),
+            dropped_by=_in_words(watched.monitor.explosions),
             sinks=tuple((sink.name, sink.figures.trouble) for sink in self.sinks),
         )
         if seen is None:
@@ -288,6 +295,16 @@ def _dropped_lately(group: _Group, dropped: int, now: Now) -> int:
     elif now.mono_ns - group.dropped_ns > DROPPED_NS:
         group.dropped_before = dropped
     return dropped - group.dropped_before
+
+
+def _in_words(explosions: Sequence[Explosion]) -> str:
+    """`eu/agent-1 (user_17) and 2 others`: who has the most first."""
+    found = sorted(explosions, key=lambda one: -one.values)
+    if not found:
+        return ""
+    first = found[0]
+    name = (first.agent or first.region) + (f" ({first.series})" if first.series else "")
+    return name if len(found) == 1 else f"{name} and {len(found) - 1} others"
 
 
 def _journal(runner: Runner, transition: Transition) -> None:

@@ -40,6 +40,9 @@ T = TypeVar("T")
 LOOK_NS = SECOND_NS
 WORK_NS_MAX = 20 * MILLISECOND_NS
 """In a second, all groups together,"""
+PILE = 500
+PILED_UP_FACTOR = 10
+"""or so many times that when more than `PILE` pieces wait in a group;"""
 BIT_NS_MAX = 2 * MILLISECOND_NS
 """and so long at once."""
 LOAD_S_MAX = 10.0
@@ -128,6 +131,10 @@ class Monitoring:
 
     def watched(self, group: str) -> Watched | None:
         return self._watched.get(group)
+
+    def all(self) -> tuple[Watched, ...]:
+        """Every group that is watched."""
+        return tuple(self._watched.values())
 
     @property
     def trouble(self) -> str:
@@ -281,15 +288,17 @@ class Monitoring:
         return began.mono_ns + max(LOOK_NS * 9 // 10, DEAR_SHARE * took_ns)
 
     async def _work(self) -> None:
-        """Bits of work, the groups in turn."""
-        began_ns = paused_ns = read_now().mono_ns
+        """Bits of work, the groups in turn, with the loop in between."""
         busy = [watched.monitor for watched in self._watched.values() if watched.ready]
-        while busy and paused_ns - began_ns < WORK_NS_MAX:
-            until_ns = read_now().mono_ns + BIT_NS_MAX
-            while busy and read_now().mono_ns < until_ns:
+        piled_up = any(monitor.waiting > PILE for monitor in busy)
+        left_ns = WORK_NS_MAX * (PILED_UP_FACTOR if piled_up else 1)
+        while busy and left_ns > 0:
+            began_ns = now_ns = read_now().mono_ns
+            while busy and now_ns - began_ns < BIT_NS_MAX:
                 busy = [monitor for monitor in busy if monitor.work()]
+                now_ns = read_now().mono_ns
+            left_ns -= now_ns - began_ns
             await asyncio.sleep(0)
-            paused_ns = read_now().mono_ns
 
     def _share_memory(self) -> None:
         limit = max(MEMORY_MIN, self._memory_max // max(1, len(self._watched)))

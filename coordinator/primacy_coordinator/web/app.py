@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from primacy_coordinator.shell.alerting import Alerting
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.failures import GroupGone, StoreTrouble
+from primacy_coordinator.shell.monitoring import Monitoring
 from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.web.alert_metrics import alert_families
 from primacy_coordinator.web.answers import Shield, failure
@@ -24,6 +25,7 @@ from primacy_coordinator.web.feed import Sources
 from primacy_coordinator.web.gateway import HTTP_METHODS, Gateway
 from primacy_coordinator.web.guard import Guard
 from primacy_coordinator.web.metrics import GroupSample, ProcessSample, render_metrics
+from primacy_coordinator.web.monitoring_metrics import monitoring_families
 from primacy_coordinator.web.static import PAGE, Asset, load_assets
 from primacy_coordinator.web.stream import Streams
 
@@ -51,6 +53,7 @@ class Backend:
 
     coordinator: Coordinator
     alerting: Alerting
+    monitoring: Monitoring
     servicers: Mapping[str, object]
     """By the full name of their service."""
     sources: Sources
@@ -99,7 +102,10 @@ def _make_app(backend: Backend, guard: Guard, streams: Streams) -> ASGIApp:
             stall_longest_ns=coordinator.stalls.longest_ns,
             journal_lost_count=coordinator.history.dropped_count,
             groups=tuple([await _sample(runner) for runner in coordinator.runners()]),
-            others=(partial(alert_families, backend.alerting),),
+            others=(
+                partial(alert_families, backend.alerting),
+                partial(monitoring_families, backend.monitoring),
+            ),
         )
         body, content_type = render_metrics(sample, request.headers.get("accept", ""))
         return Response(body, headers={**NOT_KEPT, "Content-Type": content_type})

@@ -67,10 +67,15 @@ class Monitor:
             known = {region.record.name for region in seen.view.regions}
             for gone in self.prospects.keys() - known:
                 del self.prospects[gone]
-        if second - self._judged_second >= TEN_S or second < self._judged_second:
+        if self._judging is None and not 0 <= second - self._judged_second < TEN_S:
             self._judged_second = second
             self._judging = self._judge(seen)
         return second
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that wait; each takes one bit or several."""
+        return self.tiers.waiting + (self._judging is not None)
 
     def work(self) -> bool:
         """One small bit of what waits. False: nothing did."""
@@ -118,6 +123,10 @@ class Monitor:
     def explosions(self) -> tuple[Explosion, ...]:
         """Who measured too many series lately."""
         return self.tiers.slots.explosions(self.second)
+
+    @property
+    def series_count(self) -> int:
+        return self.tiers.slots.count
 
     def names(self) -> tuple[str, ...]:
         """Every series that there is."""

@@ -60,6 +60,11 @@ class Slots:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def count(self) -> int:
+        """Series that have a slot."""
+        return len(self._slots)
+
     def find(self, key: Key) -> int | None:
         return self._slots.get(key)
 

@@ -162,6 +162,10 @@ class Tiers:
         self.sketch_minutes.bytes_max = limits.sketches_of_minutes
         self.sketch_hours.bytes_max = limits.sketches_of_hours
 
+    @property
+    def waiting(self) -> int:
+        return len(self._works)
+
     # ---- taking in
 
     def put(self, second: int, gauges: Iterable[tuple[Key, float]], measured: Iterable[Measured] = ()) -> None:
@@ -253,8 +257,9 @@ class Tiers:
     def _merge(self, start: int, second: int, one: Measured) -> Iterator[None]:
         loose = self._loose.setdefault(start, {})
         for at, series in enumerate(one.series):
-            if series.name in BUILT_IN and series.name not in DISTRIBUTIONS:
-                continue  # The gauge of that name is sampled from reports.
+            name = series.name.partition("{")[0]
+            if name in BUILT_IN and series.name not in DISTRIBUTIONS:
+                continue  # The gauge of that name comes from reports.
             slot = self._give(Key(series.name, one.region), second)
             if slot is None:
                 self.slots.leave_out(one.region, one.agent, series.count, second, series.name)

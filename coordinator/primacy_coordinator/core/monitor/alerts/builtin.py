@@ -88,9 +88,10 @@ def _of_process(facts: Facts) -> Iterator[Finding]:
         if trouble:
             yield Finding("sink-failing", subject=name, summary=f"alerts cannot be sent to {name}: {trouble}")
     if process.dropped:
+        whose = f", of {process.dropped_by}" if process.dropped_by else ""
         yield Finding(
             "cardinality-capped",
-            summary=f"{process.dropped:,} values were left out lately: there are more series than are kept",
+            summary=f"{process.dropped:,} values were left out lately{whose}: there are more series than are kept",
             value=float(process.dropped),
         )
 

@@ -56,6 +56,8 @@ class Process:
     metrics_trouble: str = ""
     dropped: int = 0
     """Values that were left out of late, for there are too many series."""
+    dropped_by: str = ""
+    """Whose they were: regions or agents, with one of the series."""
     sinks: tuple[tuple[str, str], ...] = ()
     """(name, why it takes nothing)."""
 
