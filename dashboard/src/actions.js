@@ -47,11 +47,19 @@ export const ACTIONS = {
   drain: {
     title: ({ region }) => `Drain ${region}`,
     does: () => "Drain it",
-    about: () => "Takes traffic off the region in steps, and lets finish what is in flight. An active region gives the lease to another one first.",
+    about: () =>
+      "Takes traffic off the region in steps, and lets finish what is in flight. An active region gives the lease to another one first.",
     asks: ["hours", "reason"],
     passes: true,
-    dry: (form) => region("DrainRegion", form, { reason: form.reason || DRY_REASON, expireTime: until(form), overrideRules: form.passOver, validateOnly: true }),
-    request: (form) => region("DrainRegion", form, { reason: form.reason, owner: form.owner, expireTime: until(form), overrideRules: form.passOver }),
+    dry: (form) =>
+      region("DrainRegion", form, {
+        reason: form.reason || DRY_REASON,
+        expireTime: until(form),
+        overrideRules: form.passOver,
+        validateOnly: true,
+      }),
+    request: (form) =>
+      region("DrainRegion", form, { reason: form.reason, owner: form.owner, expireTime: until(form), overrideRules: form.passOver }),
     words: (form) => ["drain", form.region, ...reasonFlag(form), "--for", hours(form), ...passed(form)],
     typed: (form) => (isActive(form.region) ? form.region : ""),
   },
@@ -83,7 +91,8 @@ export const ACTIONS = {
   pause: {
     title: () => "Pause automatic moves",
     does: () => "Pause them",
-    about: () => "The lease does not move by itself until the pause ends: if the active region fails meanwhile, nobody takes over. Renewals go on, and so do moves that somebody asks for.",
+    about: () =>
+      "The lease does not move by itself until the pause ends: if the active region fails meanwhile, nobody takes over. Renewals go on, and so do moves that somebody asks for.",
     asks: ["hours", "reason"],
     dry: (form) => election("PauseElection", { reason: form.reason || DRY_REASON, expireTime: until(form), validateOnly: true }),
     request: (form) => election("PauseElection", { reason: form.reason, owner: form.owner, expireTime: until(form) }),
@@ -119,7 +128,11 @@ export const ACTIONS = {
     does: () => "I look after it",
     about: () => "It is not sent again until it has been resolved. Everybody sees who looks after it, and why.",
     asks: ["reason"],
-    request: (form) => ["StatusService", "AcknowledgeAlert", { group: group.value, id: form.alert.id, reason: form.reason, owner: form.owner }],
+    request: (form) => [
+      "StatusService",
+      "AcknowledgeAlert",
+      { group: group.value, id: form.alert.id, reason: form.reason, owner: form.owner },
+    ],
     words: (form) => ["alerts", "ack", quoted(form.alert.id), ...reasonFlag(form)],
   },
 };

@@ -143,7 +143,12 @@ function resolved(colour, alpha = 1) {
 
 function make(box, shown, given, { stack, height, sync }, setCursor) {
   const [muted, grid] = [resolved("var(--muted)"), resolved("var(--line)")];
-  const axis = { stroke: muted, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, font: "11px system-ui, sans-serif" };
+  const axis = {
+    stroke: muted,
+    grid: { stroke: grid, width: 1 },
+    ticks: { stroke: grid, width: 1, size: 4 },
+    font: "11px system-ui, sans-serif",
+  };
   const now = () => Date.now() / 1000;
   const options = {
     width: Math.max(120, Math.floor(box.clientWidth)),
@@ -153,15 +158,22 @@ function make(box, shown, given, { stack, height, sync }, setCursor) {
     cursor: { y: false, drag: { x: Boolean(given.current.onZoom), y: false, setScale: false }, ...(sync ? { sync: { key: sync } } : {}) },
     scales: {
       x: { time: true, range: () => given.current.range ?? [now() - 900, now()] },
-      y: { range: (_, low, high) => (stack ? [0, Math.max(1, high || 0)] : [Math.min(0, low ?? 0), high > 0 ? high * 1.12 : 1]) },
+      y: {
+        range: (_, low, high) =>
+          stack ? [0, Math.max(1, high || 0)] : [Math.min(0, low ?? 0), high > 0 ? high * 1.12 : given.current.unit === "share" ? 0.01 : 1],
+      },
     },
     axes: [
-      { ...axis, space: 70, values: [
-        [86400, "{D} {MMM}", null, null, null, null, null, null, 1],
-        [3600, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
-        [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
-        [1, "{HH}:{mm}:{ss}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
-      ] },
+      {
+        ...axis,
+        space: 70,
+        values: [
+          [86400, "{D} {MMM}", null, null, null, null, null, null, 1],
+          [3600, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+          [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+          [1, "{HH}:{mm}:{ss}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+        ],
+      },
       { ...axis, size: 62, space: 34, values: (_, values) => values.map((value) => inUnit(value, given.current.unit)) },
     ],
     series: [

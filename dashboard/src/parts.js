@@ -64,4 +64,10 @@ export function Bar({ share, colour = "var(--accent)", tone = "" }) {
   return html`<span class=${`bar ${tone}`} aria-hidden="true"><span style=${{ width: `${width}%`, background: colour }}></span></span>`;
 }
 
+/** A sentence of the coordinator, with the commands in it as such: they stand between backticks. */
+export const Text = ({ children }) =>
+  String(children ?? "")
+    .split("`")
+    .map((part, index) => (index % 2 ? html`<code key=${index}>${part}</code>` : part));
+
 export const Swatch = ({ colour }) => html`<span class="swatch" aria-hidden="true" style=${{ background: colour }}></span>`;

@@ -53,7 +53,9 @@ export function prospect(region, then) {
   const why = others.filter((each) => each.rule).map((each) => `${each.region}: ${each.rule}, ${each.detail}`);
   if (active && active !== region) {
     const behind = able.map((each) => each.region);
-    const text = behind.length ? `${active} stays active; ${list(behind)} could still follow it` : `${active} stays active, and nobody could follow it`;
+    const text = behind.length
+      ? `${active} stays active; ${list(behind)} could still follow it`
+      : `${active} stays active, and nobody could follow it`;
     return { tone: behind.length ? "ok" : "warn", text, why };
   }
   if (now.doubt) return { tone: "bad", text: "nobody takes over: the coordinator doubts its store", why: [now.doubt.reason] };

@@ -1,5 +1,6 @@
 // The coordinator's stream of one group, as signals. The browser reconnects by itself and resumes after the last event.
 import { computed, signal } from "@preact/signals";
+import { call } from "./api.js";
 
 /** The newest GetStatus answer (no events in it), or null until the first one is there. */
 export const status = signal(null);
@@ -40,6 +41,15 @@ export const health = computed(() => {
 export const isLive = computed(() => health.value === "live");
 /** Seconds since the last status, while it is not live. */
 export const silence = computed(() => (isLive.value ? 0 : Math.max(0, (tick.value - heardAt.value) / 1000)));
+
+/** An EventSource does not say why it was refused. */
+async function learnWhy(group, mine) {
+  try {
+    await call("StatusService", "GetStatus", { group });
+  } catch (error) {
+    if (mine === source || source === null) trouble.value = error;
+  }
+}
 
 let source = null;
 let failures = 0;
@@ -83,6 +93,7 @@ function open(group) {
     connection.value = mine.readyState === EventSource.CLOSED ? "refused" : "lost";
     // What is no stream (a 503 of a starting coordinator, a proxy's page) ends an EventSource for good.
     if (mine.readyState === EventSource.CLOSED) {
+      if (!status.value) learnWhy(group, mine);
       setTimeout(mine.again, AGAIN_MS[Math.min(failures, AGAIN_MS.length - 1)] * (0.75 + Math.random() / 2));
       failures += 1;
     }

@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { ask } from "../actions.js";
 import { Glyph, Mark, severityLook, severityWord } from "../glyphs.js";
-import { Choice, Empty, Panel, Trouble } from "../parts.js";
+import { Choice, Empty, Panel, Text, Trouble } from "../parts.js";
 import { useAsked } from "../state.js";
 import { alerts, coordinatorNow } from "../stream.js";
 import { clock, span } from "../words.js";
@@ -48,11 +48,13 @@ function Alert({ alert, explained = [] }) {
         <strong>${alert.rule}${alert.region ? html` <span class="muted">${alert.region}</span>` : ""}</strong>
         <span class="muted" title=${clock(alert.startTime)}>${resolved ? `resolved ${clock(alert.resolveTime)}` : `${firing ? "for" : "pending for"} ${span(Math.max(0, Math.round(since)))}`}</span>
       </p>
-      <p>${alert.summary}</p>
-      ${alert.advice && !resolved && html`<p class="advice">${alert.advice}</p>`}
+      <p><${Text}>${alert.summary}</${Text}></p>
+      ${alert.advice && !resolved && html`<p class="advice"><${Text}>${alert.advice}</${Text}></p>`}
       ${alert.acknowledgedBy && html`<p class="note">${alert.acknowledgedBy} looks after it: “${alert.acknowledgeReason}”</p>`}
-      ${explained.length > 0 &&
-      html`<details><summary>Explains ${explained.length} more</summary><ul class="alerts">${explained.map((each) => html`<${Alert} key=${each.id} alert=${each} />`)}</ul></details>`}
+      ${
+        explained.length > 0 &&
+        html`<details><summary>Explains ${explained.length} more</summary><ul class="alerts">${explained.map((each) => html`<${Alert} key=${each.id} alert=${each} />`)}</ul></details>`
+      }
       ${firing && !alert.acknowledgedBy && !alert.causeId && html`<button type="button" class="small" aria-label=${`Acknowledge ${alert.rule} ${alert.region}…`} onClick=${() => ask("acknowledge", { alert })}>Acknowledge…</button>`}
     </li>
   `;
@@ -64,11 +66,16 @@ function Sinks({ said }) {
   return html`
     ${broken.length > 0 && html`<ul class="plain">${broken.map(([rule, why]) => html`<li key=${rule} class="warn">Rule ${rule} cannot be evaluated: ${why}</li>`)}</ul>`}
     <p class="note">
-      ${said.sinks?.length
-        ? said.sinks.map(
-            (sink) => html`<span key=${sink.name} class=${`chip ${sink.trouble ? "bad" : ""}`} title=${sink.address}>${sink.name}${sink.trouble ? `: ${sink.trouble}` : ` ${sink.sent ?? 0} sent`}${sink.waiting ? `, ${sink.waiting} wait` : ""}</span> `,
-          )
-        : said.alerts ? "Alerts go nowhere but here: the coordinator's settings name no sinks." : ""}
+      ${
+        said.sinks?.length
+          ? said.sinks.map(
+              (sink) =>
+                html`<span key=${sink.name} class=${`chip ${sink.trouble ? "bad" : ""}`} title=${sink.address}>${sink.name}${sink.trouble ? `: ${sink.trouble}` : ` ${sink.sent ?? 0} sent`}${sink.waiting ? `, ${sink.waiting} wait` : ""}</span> `,
+            )
+          : said.alerts
+            ? "Alerts go nowhere but here: the coordinator's settings name no sinks."
+            : ""
+      }
     </p>
   `;
 }

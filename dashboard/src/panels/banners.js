@@ -8,7 +8,8 @@ import { seconds, span, word } from "../words.js";
 
 export function Banners() {
   const now = status.value;
-  return html`<div class="banners">${[...ofConnection(), ...(now ? ofGroup(now) : [])]}</div>`;
+  const found = [...ofConnection(), ...(now ? ofGroup(now) : [])];
+  return found.length > 0 && html`<section class="banners" aria-label="Notices">${found}</section>`;
 }
 
 const Banner = ({ tone, shape, title, children, button }) => html`
@@ -39,7 +40,9 @@ function ofConnection() {
     `);
   }
   if (trouble.value) {
-    found.push(html`<${Banner} key="trouble" tone="bad" shape="cross" title="The status cannot be read:">${trouble.value.message}</${Banner}>`);
+    found.push(
+      html`<${Banner} key="trouble" tone="bad" shape="cross" title="The status cannot be read:">${trouble.value.message}</${Banner}>`,
+    );
   }
   if (hello.value && !hello.value.actions) {
     found.push(html`<${Banner} key="off" tone="quiet" shape="info" title="Read only.">${hello.value.actionsOff}</${Banner}>`);

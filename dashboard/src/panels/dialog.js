@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { call } from "../api.js";
 import { ACTIONS, asking, commandLine } from "../actions.js";
 import { Mark, moveLook } from "../glyphs.js";
-import { Choice, Select } from "../parts.js";
+import { Choice, Select, Text } from "../parts.js";
 import { group, readShares, regions } from "../state.js";
 import { hello, status } from "../stream.js";
 import { number, percent, priceText, seconds, span, word } from "../words.js";
@@ -79,11 +79,15 @@ function Form({ about }) {
       <p class="note">${action.about(form)}</p>
       <${Fields} action=${action} form=${form} set=${set} />
       <${Preview} about=${about} action=${action} form=${form} dry=${dry} set=${set} />
-      ${action.asks.includes("reason") &&
-      html`<label class="field"><span>Why, for everyone who sees it</span><input name="reason" required autocomplete="off" maxlength="500" value=${form.reason} onInput=${(event) => set("reason")(event.currentTarget.value)} /></label>`}
+      ${
+        action.asks.includes("reason") &&
+        html`<label class="field"><span>Why, for everyone who sees it</span><input name="reason" required autocomplete="off" maxlength="500" value=${form.reason} onInput=${(event) => set("reason")(event.currentTarget.value)} /></label>`
+      }
       <label class="field"><span>Who</span><input name="owner" autocomplete="off" maxlength="100" value=${form.owner} onInput=${(event) => set("owner")(event.currentTarget.value)} /></label>
-      ${word &&
-      html`<label class="field"><span>This is dangerous: type <strong>${word}</strong> to go on</span><input name="typed" autocomplete="off" spellcheck="false" value=${typed} onInput=${(event) => setTyped(event.currentTarget.value)} /></label>`}
+      ${
+        word &&
+        html`<label class="field"><span>This is dangerous: type <strong>${word}</strong> to go on</span><input name="typed" autocomplete="off" spellcheck="false" value=${typed} onInput=${(event) => setTyped(event.currentTarget.value)} /></label>`
+      }
       <${Line} words=${action.words(form)} />
       ${off && html`<p class="refusal" role="alert">${off}</p>`}
       ${done.error && html`<${Refusal} error=${done.error} />`}
@@ -124,15 +128,18 @@ function Fields({ action, form, set }) {
     <div class="fields">
       ${action.asks.includes("target") && html`<${Select} label="To" value=${form.target} onChange=${set("target")} options=${[["", "the best region"], ...others]} />`}
       ${action.asks.includes("mode") && html`<${Choice} label="How" name="mode" options=${MODES} value=${form.mode} onChange=${set("mode")} />`}
-      ${action.asks.includes("hours") &&
-      html`<span class="muted">For</span><${Choice} label="For how long" name="hours" options=${HOURS} value=${String(form.hours)} onChange=${(value) => set("hours")(Number(value))} />`}
+      ${
+        action.asks.includes("hours") &&
+        html`<span class="muted">For</span><${Choice} label="For how long" name="hours" options=${HOURS} value=${String(form.hours)} onChange=${(value) => set("hours")(Number(value))} />`
+      }
     </div>
   `;
 }
 
 function Preview({ about, action, form, dry, set }) {
   const { said, error } = dry;
-  const pass = (rule) => set("passOver")(form.passOver.includes(rule) ? form.passOver.filter((each) => each !== rule) : [...form.passOver, rule]);
+  const pass = (rule) =>
+    set("passOver")(form.passOver.includes(rule) ? form.passOver.filter((each) => each !== rule) : [...form.passOver, rule]);
   const firm = !action.passes || error?.code !== "FAILED_PRECONDITION" || FIRM.includes(error.reason);
   const rules = [...new Set([...form.passOver, ...(error && !firm ? [error.reason] : [])])];
   return html`
@@ -159,13 +166,20 @@ function costs(about, said) {
   if (price) found.push(`Price: ${priceText(price)}.`);
   if (region && ["drain", "cordon", "undrain", "uncordon"].includes(about.kind)) {
     const share = readShares.value.get(region.name) ?? 0;
-    found.push(`${region.name} is ${word(region.status, "REGION_STATUS_")}${region.active ? " and active" : ""}, with ${percent(share)} of the reads and room for ${region.capacity ? `${number(region.capacity)} requests per second` : "nobody knows how many requests"}.`);
+    found.push(
+      `${region.name} is ${word(region.status, "REGION_STATUS_")}${region.active ? " and active" : ""}, with ${percent(share)} of the reads and room for ${region.capacity ? `${number(region.capacity)} requests per second` : "nobody knows how many requests"}.`,
+    );
   }
   if (about.kind === "cordon") {
     const rest = now.regions.filter((each) => each.name !== region?.name && !each.cordoned && each.status === "REGION_STATUS_HEALTHY");
-    found.push(rest.length ? `Healthy and not cordoned are then: ${rest.map((each) => each.name).join(", ")}.` : "No other region is healthy and not cordoned.");
+    found.push(
+      rest.length
+        ? `Healthy and not cordoned are then: ${rest.map((each) => each.name).join(", ")}.`
+        : "No other region is healthy and not cordoned.",
+    );
   }
-  if (about.kind === "pause" || about.kind === "resume") found.push(now.activeRegion ? `${now.activeRegion} is active at epoch ${now.epoch}.` : "No region is active.");
+  if (about.kind === "pause" || about.kind === "resume")
+    found.push(now.activeRegion ? `${now.activeRegion} is active at epoch ${now.epoch}.` : "No region is active.");
   if (about.alert) found.push(about.alert.summary);
   return found;
 }
@@ -173,7 +187,7 @@ function costs(about, said) {
 const Refusal = ({ error }) => html`
   <div class="refusal" role="alert" data-test="refusal">
     <p><${Mark} look=${["cross", "bad"]} strong>${error.code === "FAILED_PRECONDITION" ? `Refused: ${error.reason}` : error.reason || error.code}</${Mark}></p>
-    <p>${error.message}</p>
+    <p><${Text}>${error.message}</${Text}></p>
     ${(error.fields ?? []).length > 1 && html`<ul>${error.fields.map((field) => html`<li key=${field.path}><code>${field.path}</code> ${field.advice}</li>`)}</ul>`}
   </div>
 `;
@@ -181,7 +195,11 @@ const Refusal = ({ error }) => html`
 function Line({ words }) {
   const [copied, setCopied] = useState(false);
   const line = commandLine(words);
-  const copy = () => navigator.clipboard?.writeText(line).then(() => setCopied(true), () => setCopied(false));
+  const copy = () =>
+    navigator.clipboard?.writeText(line).then(
+      () => setCopied(true),
+      () => setCopied(false),
+    );
   return html`
     <div class="line">
       <span class="label">The same on the command line</span>
@@ -208,14 +226,16 @@ function Result({ action, form, said, close }) {
   return html`
     <div data-test="result">
       <h2 id="dialog-title" tabindex="-1" ref=${heading}>${action.title(form)}</h2>
-      ${move
-        ? html`
+      ${
+        move
+          ? html`
             <p role="status"><${Mark} look=${moveLook(move.state)} strong>${word(move.state, "FAILOVER_STATE_")}</${Mark}> ${move.fromRegion || "nobody"} → ${move.toRegion || "…"}</p>
             ${move.endTime && move.state === "FAILOVER_STATE_SUCCEEDED" && html`<p>${move.toRegion} is active at epoch ${move.epoch}, after ${span((Date.parse(move.endTime) - Date.parse(move.startTime)) / 1000)}.</p>`}
             ${move.endTime && move.state !== "FAILOVER_STATE_SUCCEEDED" && html`<p>${move.explanation || move.cause}</p>`}
             ${!move.endTime && html`<p class="muted">It goes on whether this stays open or not; the panel of moves shows it.</p>`}
           `
-        : html`<p role="status"><${Mark} look=${["check", "ok"]} strong>Done.</${Mark}></p>`}
+          : html`<p role="status"><${Mark} look=${["check", "ok"]} strong>Done.</${Mark}></p>`
+      }
       ${said.steps?.length > 0 && html`<ol class="steps">${said.steps.map((step) => html`<li key=${step}>${step}</li>`)}</ol>`}
       <div class="actions end"><button type="button" class="primary" onClick=${close}>Close</button></div>
     </div>

@@ -5,7 +5,7 @@ import { ask } from "../actions.js";
 import { Glyph } from "../glyphs.js";
 import { Select } from "../parts.js";
 import { group, useAsked } from "../state.js";
-import { health, heardAt, hello, silence, status, tick } from "../stream.js";
+import { health, heardAt, hello, isLive, silence, status, tick } from "../stream.js";
 import { countdown, seconds, span, word } from "../words.js";
 
 const CONNECTIONS = {
@@ -34,13 +34,15 @@ export function Header() {
         <${Connection} />
         <${Theme} />
       </div>
-      <div class="top-row lead" data-test="active">
+      <div class="top-row lead" data-test="active" data-health=${health.value}>
         <${Active} now=${now} />
         <div class="actions">
-          <button type="button" class="primary" disabled=${!now} onClick=${() => ask("switchover")}>Move the lease…</button>
-          ${paused
-            ? html`<button type="button" onClick=${() => ask("resume")}>Resume moves…</button>`
-            : html`<button type="button" disabled=${!now} onClick=${() => ask("pause")}>Pause moves…</button>`}
+          <button type="button" class="primary" disabled=${!isLive.value} onClick=${() => ask("switchover")}>Move the lease…</button>
+          ${
+            paused
+              ? html`<button type="button" disabled=${!isLive.value} onClick=${() => ask("resume")}>Resume moves…</button>`
+              : html`<button type="button" disabled=${!isLive.value} onClick=${() => ask("pause")}>Pause moves…</button>`
+          }
         </div>
       </div>
     </header>
@@ -54,9 +56,11 @@ function Active({ now }) {
   return html`
     <p class=${`active-name ${name ? "" : "bad"}`}>
       <span class="label">Active region</span>
-      ${name
-        ? html`<strong data-test="active-region">${name}</strong>`
-        : html`<strong data-test="active-region"><${Glyph} shape="cross" /> none</strong>`}
+      ${
+        name
+          ? html`<strong data-test="active-region">${name}</strong>`
+          : html`<strong data-test="active-region"><${Glyph} shape="cross" /> none</strong>`
+      }
     </p>
     <p class="figure">
       <span class="label">Epoch</span>

@@ -11,7 +11,6 @@ import { status } from "../stream.js";
 import { percent, span } from "../words.js";
 
 const ALL_PAIRS_MAX = 6;
-const LABELS_MAX = 24;
 const MARGIN = 10;
 const VIEWS = [
   ["rtt", "Round trips"],
@@ -37,10 +36,12 @@ export function WorldMap() {
       <div class="map" ref=${box}>
         ${width > 0 && land && html`<${Drawing} land=${land} width=${width} placed=${placed} view=${view} />`}
       </div>
-      ${lost.length > 0 &&
-      html`<p class="note">
+      ${
+        lost.length > 0 &&
+        html`<p class="note">
         Without a location: ${lost.map((region) => html`<span key=${region.name} class="chip">${region.name} <${Status} value=${region.status} /></span> `)}
-      </p>`}
+      </p>`
+      }
       <${Twin} all=${all} />
     </${Panel}>
   `;
@@ -58,7 +59,9 @@ function useWidth() {
 }
 
 function Drawing({ land, width, placed, view }) {
-  const projection = geoEqualEarth().rotate([-11, 0]).fitWidth(width - 12, land);
+  const projection = geoEqualEarth()
+    .rotate([-11, 0])
+    .fitWidth(width - 12, land);
   const [[left, top], [, bottom]] = geoPath(projection).bounds(land);
   const [x, y] = projection.translate();
   projection.translate([x - left + 6, y - top + MARGIN]);
@@ -154,7 +157,6 @@ function label(region, [x, y], taken, width) {
   for (const [dx, dy, anchor, middle, height] of tries) {
     const box = around([middle, height], size, 15);
     if (middle - size / 2 < 0 || middle + size / 2 > width || taken.some((each) => overlaps(each, box))) continue;
-    if (taken.length > 2 * LABELS_MAX && !region.active) return null;
     taken.push(box);
     return [dx, dy, anchor];
   }
@@ -196,7 +198,8 @@ function placeText(region, share) {
   return `${region.name}: ${statusWord(region.status)}${region.active ? ", active" : ""}${off ? `, ${off}` : ""}; ${percent(share)} of the reads`;
 }
 
-const isDrained = (region) => (region.drainState === "DRAIN_STATE_NONE" ? "" : region.drainState?.slice("DRAIN_STATE_".length).toLowerCase());
+const isDrained = (region) =>
+  region.drainState === "DRAIN_STATE_NONE" ? "" : region.drainState?.slice("DRAIN_STATE_".length).toLowerCase();
 
 /** The same for those who cannot see the map. */
 const Twin = ({ all }) => html`

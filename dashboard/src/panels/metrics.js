@@ -57,7 +57,13 @@ function MetricChart({ index, first, metrics, rangeS, zoom, onZoom }) {
   const [how, setHow] = useState("");
   const info = metrics.find((each) => each.name === name) ?? { name, unit: "", distribution: false, description: "" };
   const hows = info.distribution ? QUANTILES : AGGREGATIONS;
-  const chosen = hows.some(([key]) => key === how) ? how : info.distribution ? "QUANTILE 0.99" : of === "global" && info.unit === "per second" ? "SUM" : "AVERAGE";
+  const chosen = hows.some(([key]) => key === how)
+    ? how
+    : info.distribution
+      ? "QUANTILE 0.99"
+      : of === "global" && info.unit === "per second"
+        ? "SUM"
+        : "AVERAGE";
   const [aggregation, quantile] = chosen.split(" ");
   const span = zoom ? zoom[1] - zoom[0] : rangeS;
   const request = {
@@ -79,12 +85,19 @@ function MetricChart({ index, first, metrics, rangeS, zoom, onZoom }) {
       <div class="metric-head">
         <${Select} label=${`Series of chart ${index + 1}`} shown=${false} options=${names} value=${name} onChange=${(value) => [setName(value), setHow("")]} />
         <${Select} label=${`How values of chart ${index + 1} become one`} shown=${false} options=${hows} value=${chosen} onChange=${setHow} />
-        <${Select} label=${`Whose values chart ${index + 1} shows`} shown=${false} options=${[["regions", "by region"], ["global", "whole group"]]} value=${of} onChange=${setOf} />
+        <${Select} label=${`Whose values chart ${index + 1} shows`} shown=${false} options=${[
+          ["regions", "by region"],
+          ["global", "whole group"],
+        ]} value=${of} onChange=${setOf} />
       </div>
       <p class="note">${answer?.metric?.description || info.description}</p>
-      ${series.length
-        ? html`<${Chart} label=${`${name.replaceAll("_", " ")}`} series=${series} unit=${unit} stepS=${Number.parseFloat(answer.step) || 1} range=${[end - span, end]} height=${190} sync="metrics" onZoom=${(from, to) => to - from >= 5 && onZoom([from, to])} />`
-        : error ? html`<${Trouble} error=${error} />` : html`<${Empty}>${answer ? "Nobody has measured this in that time." : "Asking…"}</${Empty}>`}
+      ${
+        series.length
+          ? html`<${Chart} label=${`${name.replaceAll("_", " ")}`} series=${series} unit=${unit} stepS=${Number.parseFloat(answer.step) || 1} range=${[end - span, end]} height=${190} sync="metrics" onZoom=${(from, to) => to - from >= 5 && onZoom([from, to])} />`
+          : error
+            ? html`<${Trouble} error=${error} />`
+            : html`<${Empty}>${answer ? "Nobody has measured this in that time." : "Asking…"}</${Empty}>`
+      }
     </div>
   `;
 }

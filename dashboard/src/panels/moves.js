@@ -103,7 +103,7 @@ export function Candidates({ candidates }) {
   return html`
     <${Scroll} label="Candidates">
       <table class="grid">
-        <thead><tr><th scope="col">Place</th><th scope="col">Region</th><th scope="col">Rule against it</th><th scope="col">Compared</th><th scope="col">Price</th></tr></thead>
+        <thead><tr><th scope="col">Place</th><th scope="col">Region</th><th scope="col">Rule against it</th><th scope="col">Price</th><th scope="col">Compared</th></tr></thead>
         <tbody>
           ${candidates.map(
             (each) => html`
@@ -111,8 +111,10 @@ export function Candidates({ candidates }) {
                 <td>${each.rank || "–"}</td>
                 <th scope="row">${each.region}</th>
                 <td class="wrap">${each.rule ? html`<${Mark} look=${each.soft ? ["triangle", "warn"] : ["cross", "bad"]}>${each.rule}</${Mark}> ${each.detail}` : html`<span class="muted">none</span>`}</td>
-                <td class="muted">${Object.entries(each.scores).map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`).join(", ")}</td>
                 <td>${each.price ? priceText(each.price) : ""}</td>
+                <td class="muted">${Object.entries(each.scores)
+                  .map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`)
+                  .join(", ")}</td>
               </tr>
             `,
           )}

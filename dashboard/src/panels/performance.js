@@ -32,21 +32,23 @@ export function Performance() {
     <${Panel} id="performance" title="Performance" wide note="beside the window before" aside=${aside}>
       ${error && html`<${Trouble} error=${error} />`}
       ${!error && !answer && html`<${Empty}>Asking…</${Empty}>`}
-      ${answer &&
-      html`
+      ${
+        answer &&
+        html`
         <div class=${old ? "old" : ""}>
           <${Table} answer=${answer} />
           <${Moves} now=${answer.failovers} before=${answer.failoversBefore} />
           <h3>Objectives</h3>
           <${Objectives} slos=${answer.slos ?? []} />
         </div>
-      `}
+      `
+      }
     </${Panel}>
   `;
 }
 
 const Table = ({ answer }) => html`
-  <${Scroll} label="Performance by region">
+  <${Scroll} label="Performance by region" class="tall">
     <table class="grid">
       <thead><tr><th scope="col">Region</th>${COLUMNS.map(([title]) => html`<th key=${title} scope="col" class="right">${title}</th>`)}</tr></thead>
       <tbody>
@@ -84,9 +86,10 @@ function Moves({ now, before }) {
 }
 
 function Objectives({ slos }) {
-  if (!slos.length) return html`<${Empty}>The policy has none: <code>slos</code> in it promise something and give an error budget.</${Empty}>`;
+  if (!slos.length)
+    return html`<${Empty}>The policy has none: <code>slos</code> in it promise something and give an error budget.</${Empty}>`;
   return html`
-    <${Scroll} label="Objectives">
+    <${Scroll} label="Table of objectives" class="tall">
       <table class="grid">
         <thead><tr><th scope="col">Objective</th><th scope="col">Of</th><th scope="col" class="right">Goal</th><th scope="col" class="right">Achieved</th><th scope="col">Budget left</th><th scope="col">Burn rates</th></tr></thead>
         <tbody>

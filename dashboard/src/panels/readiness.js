@@ -19,8 +19,9 @@ export function Readiness() {
   return html`
     <${Panel} id="readiness" title="Readiness" note=${active && `if ${active} died now`}>
       ${!active && html`<${Empty}>${regions.value.length ? "No region is active, so there is none to lose." : "There are no regions yet."}</${Empty}>`}
-      ${active &&
-      html`
+      ${
+        active &&
+        html`
         <p class="lead-line" data-test="readiness"><${ProspectMark} prospect=${prospect(active, then)} /></p>
         <ol class="plain places">
           ${others.slice(0, OTHERS_MAX).map(
@@ -28,15 +29,18 @@ export function Readiness() {
               <li key=${each.region}>
                 <span class="muted">${each.rank || "–"}</span>
                 <span><${Swatch} colour=${colourOf(each.region)} /><strong>${each.region}</strong></span>
-                ${each.rule
-                  ? html`<span><${Mark} look=${each.soft ? ["triangle", "warn"] : ["cross", "bad"]}>${each.rule}</${Mark}> <span class="muted">${each.detail}</span></span>`
-                  : html`<span class="muted">${each.price ? priceText(each.price) : "eligible"}</span>`}
+                ${
+                  each.rule
+                    ? html`<span><${Mark} look=${each.soft ? ["triangle", "warn"] : ["cross", "bad"]}>${each.rule}</${Mark}> <span class="muted">${each.detail}</span></span>`
+                    : html`<span class="muted">${each.price ? priceText(each.price) : "eligible"}</span>`
+                }
               </li>
             `,
           )}
         </ol>
         ${others.length > OTHERS_MAX && html`<p class="note">and ${others.length - OTHERS_MAX} more</p>`}
-      `}
+      `
+      }
     </${Panel}>
   `;
 }

@@ -21,14 +21,18 @@ export function Regions() {
   const all = regions.value;
   const view = asked || (all.length > CARDS_MAX ? "table" : "cards");
   const then = (name) => prospect(name, ifDown(name));
-  const sorted = [...all].sort((a, b) => Number(b.active) - Number(a.active) || statusRank(a.status) - statusRank(b.status) || (a.name < b.name ? -1 : 1));
+  const sorted = [...all].sort(
+    (a, b) => Number(b.active) - Number(a.active) || statusRank(a.status) - statusRank(b.status) || (a.name < b.name ? -1 : 1),
+  );
   const aside = html`<${Choice} label="Show regions as" name="regions-view" options=${VIEWS} value=${view} onChange=${setView} />`;
   return html`
     <${Panel} id="regions" title="Regions" wide note=${`${all.length} registered`} aside=${all.length > 0 && aside}>
       ${all.length === 0 && html`<${Empty}>No region has registered yet.</${Empty}>`}
-      ${all.length > 0 && view === "cards"
-        ? html`<div class="cards">${sorted.map((region) => html`<${Card} key=${region.name} region=${region} then=${then(region.name)} />`)}</div>`
-        : all.length > 0 && html`<${Table} sorted=${sorted} then=${then} />`}
+      ${
+        all.length > 0 && view === "cards"
+          ? html`<div class="cards">${sorted.map((region) => html`<${Card} key=${region.name} region=${region} then=${then(region.name)} />`)}</div>`
+          : all.length > 0 && html`<${Table} sorted=${sorted} then=${then} />`
+      }
     </${Panel}>
   `;
 }
@@ -50,7 +54,11 @@ function facts(region) {
     errors: load?.errorRate,
     latency: load?.latencyNs === undefined ? null : Number(load.latencyNs) / 1e9,
     lag: lagText(region.lag),
-    copied: copy ? (Number(copy.lagEntries) ? `${counted(copy.lagEntries, "entry", "entries")}, ${span(seconds(copy.lagAge))}` : "up to date") : "–",
+    copied: copy
+      ? Number(copy.lagEntries)
+        ? `${counted(copy.lagEntries, "entry", "entries")}, ${span(seconds(copy.lagAge))}`
+        : "up to date"
+      : "–",
     shunnedBy: regions.value.filter((other) => other.agents.some((each) => each.shunned.includes(region.name))).map((other) => other.name),
     drain: region.drainState === "DRAIN_STATE_NONE" ? "" : word(region.drainState, "DRAIN_STATE_"),
   };
@@ -78,7 +86,8 @@ function Tags({ region, fact }) {
 
 function Buttons({ region, fact }) {
   const name = region.name;
-  const button = (kind, text) => html`<button type="button" class="small" onClick=${() => ask(kind, { region: name })} aria-label=${`${text} ${name}…`}>${text}…</button>`;
+  const button = (kind, text) =>
+    html`<button type="button" class="small" onClick=${() => ask(kind, { region: name })} aria-label=${`${text} ${name}…`}>${text}…</button>`;
   return html`
     <div class="actions">
       ${!region.active && button("switchover", "Make active")}
@@ -113,7 +122,7 @@ function Card({ region, then }) {
           <dt>Load</dt>
           <dd>${percent(fact.utilisation)} <${Bar} share=${fact.utilisation} colour=${loadColour(fact.utilisation)} /></dd>
         </div>
-        <div><dt>Requests</dt><dd>${fact.rate === undefined ? "–" : `${number(fact.rate)}/s`}${fact.capacity ? html` <span class="muted">of ${number(fact.capacity)}</span>` : ""}</dd></div>
+        <div><dt>Requests</dt><dd title=${fact.capacity ? `of ${number(fact.capacity)}/s` : ""}>${fact.rate === undefined ? "–" : `${number(fact.rate)}/s`}</dd></div>
         <div><dt>Latency</dt><dd>${span(fact.latency)}</dd></div>
         <div><dt>Errors</dt><dd class=${fact.errors > 0.05 ? "bad" : ""}>${percent(fact.errors)}</dd></div>
         <div><dt>Agents</dt><dd class=${fact.connected ? "" : "bad"} title="connected">${fact.agents}</dd></div>
@@ -170,7 +179,7 @@ function Table({ sorted, then }) {
               <tr key=${region.name} id=${`region-${region.name}`} data-test="region" data-region=${region.name} data-status=${region.status} tabindex="-1" class=${picked.value === region.name ? "picked" : ""}>
                 <th scope="row"><${Swatch} colour=${colourOf(region.name)} />${region.name}</th>
                 <td title=${region.statusReason}><${Status} value=${region.status} /></td>
-                <td class="tags"><${Tags} region=${region} fact=${fact} /></td>
+                <td><span class="tags"><${Tags} region=${region} fact=${fact} /></span></td>
                 <td class="right" data-test="reads">${percent(fact.share)}</td>
                 <td class="right">${percent(fact.utilisation)}</td>
                 <td class="right">${span(fact.latency)}</td>
@@ -187,4 +196,3 @@ function Table({ sorted, then }) {
     </${Scroll}>
   `;
 }
-

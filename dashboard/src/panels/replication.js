@@ -20,30 +20,43 @@ export function Replication() {
       ${now && html`<${Transfers} now=${now} />`}
       <h3>Open conflicts</h3>
       <${Trouble} error=${conflicts.error} />
-      ${conflicts.answer?.conflicts?.length
-        ? html`<ul class="plain">${conflicts.answer.conflicts.map((each) => html`<${Conflict} key=${each.id} conflict=${each} />`)}</ul>`
-        : !conflicts.error && html`<${Empty}>None.</${Empty}>`}
+      ${
+        conflicts.answer?.conflicts?.length
+          ? html`<ul class="plain">${conflicts.answer.conflicts.map((each) => html`<${Conflict} key=${each.id} conflict=${each} />`)}</ul>`
+          : !conflicts.error && html`<${Empty}>None.</${Empty}>`
+      }
       <h3>Newest entries</h3>
       <${Trouble} error=${entries.error} />
-      ${entries.answer?.entries?.length
-        ? html`<${Tail} entries=${entries.answer.entries} />`
-        : !entries.error && html`<${Empty}>Only signs of life so far: <code>primacy model push</code> and <code>primacy config set</code> add to it.</${Empty}>`}
+      ${
+        entries.answer?.entries?.length
+          ? html`<${Tail} entries=${entries.answer.entries} />`
+          : !entries.error &&
+            html`<${Empty}>Only signs of life so far: <code>primacy model push</code> and <code>primacy config set</code> add to it.</${Empty}>`
+      }
     </${Panel}>
   `;
 }
 
 function Verdict({ now }) {
   const found = [];
-  if (now.stalled) found.push(html`<${Mark} look=${["cross", "bad"]}>the active region has written no sign of life for ${span(seconds(now.stalledFor))}</${Mark}>`);
-  if (now.openConflicts) found.push(html`<${Mark} look=${["triangle", "warn"]}>${counted(now.openConflicts, "conflict")} wait for somebody to decide</${Mark}>`);
-  if (now.atRiskCount) found.push(html`<${Mark} look=${["triangle", "warn"]}>${counted(now.atRiskCount, "entry", "entries")} with one region alone, or with none that is heard</${Mark}>`);
-  if (!found.length) found.push(html`<${Mark} look=${["check", "ok"]}>everything is in at least two regions, nothing waits for anybody</${Mark}>`);
+  if (now.stalled)
+    found.push(
+      html`<${Mark} look=${["cross", "bad"]}>the active region has written no sign of life for ${span(seconds(now.stalledFor))}</${Mark}>`,
+    );
+  if (now.openConflicts)
+    found.push(html`<${Mark} look=${["triangle", "warn"]}>${counted(now.openConflicts, "conflict")} wait for somebody to decide</${Mark}>`);
+  if (now.atRiskCount)
+    found.push(
+      html`<${Mark} look=${["triangle", "warn"]}>${counted(now.atRiskCount, "entry", "entries")} with one region alone, or with none that is heard</${Mark}>`,
+    );
+  if (!found.length)
+    found.push(html`<${Mark} look=${["check", "ok"]}>everything is in at least two regions, nothing waits for anybody</${Mark}>`);
   return html`<ul class="plain verdicts">${found.map((each, index) => html`<li key=${index}>${each}</li>`)}</ul>`;
 }
 
 function Lags({ now, head }) {
   return html`
-    <${Scroll} label="Replication by region">
+    <${Scroll} label="Replication by region" class="tall">
       <table class="grid">
         <thead>
           <tr><th scope="col">Region</th><th scope="col">Applied</th><th scope="col" class="right">Behind</th><th scope="col" class="right">Age</th><th scope="col">Put aside, missing</th></tr>
@@ -79,7 +92,8 @@ function Transfers({ now }) {
     <h3>Under way</h3>
     <ul class="plain">
       ${fetching.map(
-        (each) => html`<li key=${each.region}>${each.region} fetches ${bytes(each.lagBytes)}${Number(each.uplink) ? `; can send ${bytes(each.uplink)}/s itself` : ""}</li>`,
+        (each) =>
+          html`<li key=${each.region}>${each.region} fetches ${bytes(each.lagBytes)}${Number(each.uplink) ? `; can send ${bytes(each.uplink)}/s itself` : ""}</li>`,
       )}
       ${now.atRisk.slice(0, 5).map((entry) => html`<li key=${entry.sequence}><span class="warn">${entry.sequence} ${entry.key}</span> (${bytes(entry.size)}) is with ${entry.origin} alone</li>`)}
     </ul>

@@ -12,9 +12,10 @@ export function RoundTrips() {
   const longest = Math.max(1e-9, ...[...trips.values()].map((each) => each.rtt ?? 0));
   return html`
     <${Panel} id="rtt" title="Round trips" note="row to column and back, smoothed">
-      ${trips.size === 0
-        ? html`<${Empty}>No agent has looked at another region yet.</${Empty}>`
-        : html`
+      ${
+        trips.size === 0
+          ? html`<${Empty}>No agent has looked at another region yet.</${Empty}>`
+          : html`
             <${Scroll} label="Table of round trips" class="tall">
               <table class="matrix">
                 <thead>
@@ -32,7 +33,8 @@ export function RoundTrips() {
                 </tbody>
               </table>
             </${Scroll}>
-          `}
+          `
+      }
     </${Panel}>
   `;
 }

@@ -19,18 +19,23 @@ export function WeightsOverTime() {
   const [asked, setClient] = useState("");
   const [range, setRange] = useState("900");
   const rows = status.value?.readWeights?.rows ?? [];
-  const row = rows.find((each) => each.clientRegion === asked) ?? rows.find((each) => each.clientRegion === status.value?.activeRegion) ?? rows[0];
+  const row =
+    rows.find((each) => each.clientRegion === asked) ?? rows.find((each) => each.clientRegion === status.value?.activeRegion) ?? rows[0];
   const aside = html`
-    ${rows.length > 0 &&
-    html`<${Select} label="Reads from" value=${row?.clientRegion ?? ""} onChange=${setClient} options=${rows.map((each) => [each.clientRegion, each.clientRegion || "anywhere"])} />`}
+    ${
+      rows.length > 0 &&
+      html`<${Select} label="Reads from" value=${row?.clientRegion ?? ""} onChange=${setClient} options=${rows.map((each) => [each.clientRegion, each.clientRegion || "anywhere"])} />`
+    }
     <${Choice} label="Range" name="weights-range" options=${RANGES} value=${range} onChange=${setRange} />
   `;
   const strategy = word(status.value?.readWeights?.strategy, "ROUTING_STRATEGY_");
   return html`
     <${Panel} id="weights" title="Weights" note=${strategy && `reads by ${strategy}; writes all go to the active region`} aside=${aside}>
-      ${row
-        ? html`<${History} key=${row.clientRegion} client=${row.clientRegion} rangeS=${Number(range)} row=${row} /><${Why} row=${row} />`
-        : html`<${Empty}>There are no weights yet: no region has registered.</${Empty}>`}
+      ${
+        row
+          ? html`<${History} key=${row.clientRegion} client=${row.clientRegion} rangeS=${Number(range)} row=${row} /><${Why} row=${row} />`
+          : html`<${Empty}>There are no weights yet: no region has registered.</${Empty}>`
+      }
     </${Panel}>
   `;
 }
@@ -41,7 +46,10 @@ function History({ client, rangeS, row }) {
   const seen = useSeen(row);
   const measured = answer?.series?.some((each) => each.points.length > 1);
   const series = measured
-    ? answer.series.map((each) => ({ name: each.targetRegion, points: each.points.map(({ time, value }) => ({ time: Date.parse(time) / 1000, value })) }))
+    ? answer.series.map((each) => ({
+        name: each.targetRegion,
+        points: each.points.map(({ time, value }) => ({ time: Date.parse(time) / 1000, value })),
+      }))
     : seen;
   const stepS = measured ? Number.parseFloat(answer.step) : 1;
   const end = coordinatorNow() / 1000;
@@ -59,7 +67,10 @@ function useSeen(row) {
   useEffect(() => {
     add((before) => [...before, { time: second, weights: row.weights }].slice(-SEEN_MAX));
   }, [second, JSON.stringify(row.weights)]);
-  return Object.keys(row.weights).map((name) => ({ name, points: points.map(({ time, weights }) => ({ time, value: weights[name] ?? 0 })) }));
+  return Object.keys(row.weights).map((name) => ({
+    name,
+    points: points.map(({ time, weights }) => ({ time, value: weights[name] ?? 0 })),
+  }));
 }
 
 function Why({ row }) {
@@ -89,6 +100,7 @@ function causes(all) {
   const parts = (all ?? []).filter((each) => Math.abs(each.share ?? 0) >= 0.0005);
   if (!parts.length) return html`<span class="muted">no part of it</span>`;
   return parts.map(
-    (each) => html`<span key=${each.name} class="chip ${each.share < 0 ? "minus" : ""}">${each.name.replaceAll("_", " ")} ${each.share < 0 ? "−" : "+"}${percent(Math.abs(each.share))}</span> `,
+    (each) =>
+      html`<span key=${each.name} class="chip ${each.share < 0 ? "minus" : ""}">${each.name.replaceAll("_", " ")} ${each.share < 0 ? "−" : "+"}${percent(Math.abs(each.share))}</span> `,
   );
 }
