@@ -45,9 +45,9 @@ function facts(region) {
   return {
     since: since ? span(Math.max(0, Math.round(since))) : "",
     share: readShares.value.get(region.name) ?? 0,
-    agents: `${connected} of ${region.agents.length}`,
+    agents: `${connected}/${region.agents.length}`,
     connected,
-    instances: `${sum(region.agents, "healthy")} of ${sum(region.agents, "total")}`,
+    instances: `${sum(region.agents, "healthy")}/${sum(region.agents, "total")}`,
     rate: load?.requestRate,
     capacity: region.capacity || load?.capacity,
     utilisation: load?.utilisation,
@@ -57,7 +57,7 @@ function facts(region) {
     copied: copy
       ? Number(copy.lagEntries)
         ? `${counted(copy.lagEntries, "entry", "entries")}, ${span(seconds(copy.lagAge))}`
-        : "up to date"
+        : "current"
       : "–",
     shunnedBy: regions.value.filter((other) => other.agents.some((each) => each.shunned.includes(region.name))).map((other) => other.name),
     drain: region.drainState === "DRAIN_STATE_NONE" ? "" : word(region.drainState, "DRAIN_STATE_"),
