@@ -12,6 +12,15 @@ const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "../coordinator/primacy_coordinator/web/assets");
 const licences = "licences.txt";
 
+// Indentation within templates means nothing, and minifying leaves it.
+const unindented = {
+  name: "unindented",
+  setup: (build) =>
+    build.onLoad({ filter: /[\\/]dashboard[\\/]src[\\/].*\.js$/ }, async ({ path }) => ({
+      contents: (await readFile(path, "utf-8")).replace(/\n[ \t]+/g, "\n"),
+    })),
+};
+
 const options = {
   absWorkingDir: here,
   entryPoints: { app: "src/main.js", style: "src/main.css" },
@@ -26,6 +35,7 @@ const options = {
   assetNames: "[name]-[hash]",
   loader: { ".svg": "file", ".png": "file", ".woff2": "file" },
   legalComments: "none", // licences.txt has them whole.
+  plugins: [unindented],
   metafile: true,
   write: false,
   logLevel: "warning",
@@ -84,7 +94,7 @@ async function licencesOf(metafile) {
 
 if (process.argv.includes("--watch")) {
   const again = { name: "write", setup: (build) => build.onEnd((result) => result.errors.length || write(result)) };
-  const context = await esbuild.context({ ...options, plugins: [again] });
+  const context = await esbuild.context({ ...options, plugins: [unindented, again] });
   await context.watch();
 } else {
   await write(await esbuild.build(options));

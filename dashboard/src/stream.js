@@ -12,6 +12,8 @@ export const alerts = signal(null);
 export const replication = signal(null);
 /** What the coordinator said of itself and of this browser, or null. */
 export const hello = signal(null);
+/** Whether the coordinator is another version than the one that this page is of. */
+export const outdated = signal(false);
 /** Why the status cannot be read now, or null. */
 export const trouble = signal(null);
 /** "connecting", "open", "lost" (the browser tries again) or "refused" (it does not, this page does). */
@@ -98,7 +100,10 @@ function open(group) {
       failures += 1;
     }
   };
-  on("hello", (value) => (hello.value = value));
+  on("hello", (value) => {
+    outdated.value ||= hello.value !== null && hello.value.version !== value.version;
+    hello.value = value;
+  });
   on("status", (value) => {
     heardAt.value = tick.value = performance.now();
     trouble.value = null;

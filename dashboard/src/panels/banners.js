@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "../actions.js";
 import { Glyph, statusWord } from "../glyphs.js";
-import { health, hello, silence, status, trouble } from "../stream.js";
+import { health, hello, outdated, silence, status, trouble } from "../stream.js";
 import { seconds, span, word } from "../words.js";
 
 export function Banners() {
@@ -43,6 +43,14 @@ function ofConnection() {
     found.push(
       html`<${Banner} key="trouble" tone="bad" shape="cross" title="The status cannot be read:">${trouble.value.message}</${Banner}>`,
     );
+  }
+  if (outdated.value) {
+    const again = html`<button type="button" onClick=${() => location.reload()}>Load it anew</button>`;
+    found.push(html`
+      <${Banner} key="outdated" tone="info" shape="info" title="The coordinator is another version now." button=${again}>
+        This page is still of the one before.
+      </${Banner}>
+    `);
   }
   if (hello.value && !hello.value.actions) {
     found.push(html`<${Banner} key="off" tone="quiet" shape="info" title="Read only.">${hello.value.actionsOff}</${Banner}>`);
