@@ -19,6 +19,7 @@ from primacy_wire.yaml_text import Document, Path, dotted, parse
 
 from primacy_agent.core.mapping import KNOWN, Missing
 from primacy_agent.core.selectors import SelectorError, parse_selector
+from primacy_agent.dataplane.addresses import Malformed, parse_endpoint
 from primacy_agent.dataplane.config import DataplaneConfig, dataplane_problems
 from primacy_agent.hook_config import HooksConfig
 from primacy_agent.probe_config import (
@@ -272,10 +273,14 @@ def _addresses(config: AgentConfig) -> list[Problem]:
         except ListenError as error:
             found.append((key, str(error)))
     others: list[tuple[Path, str]] = [(("coordinators", n), address) for n, address in enumerate(config.coordinators)]
-    others += [
-        ((key,), value) for key, value in (("endpoint", config.endpoint), ("advertise", config.advertise)) if value
-    ]
+    if config.advertise:
+        others.append((("advertise",), config.advertise))
     found += [(key, trouble) for key, address in others if (trouble := check_target(address))]
+    if config.endpoint:
+        try:
+            parse_endpoint(config.endpoint)
+        except Malformed as error:
+            found.append((("endpoint",), str(error)))
     if config.metrics_url and (trouble := check_url(config.metrics_url)):
         found.append((("metricsUrl",), trouble))
     return found

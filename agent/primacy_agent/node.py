@@ -214,11 +214,12 @@ class Node:
         if self.rows.shift.shunned != shunned:
             self.session.report_soon()
 
-    def counted(self, target_region: str, traffic_class: int, outcome: str, count: int) -> None:
-        """Requests from here that a data plane, or a client in the service's own process, says it sent."""
+    def counted(self, target_region: str, traffic_class: int, outcome: str, count: int, length_ns: int = 0) -> None:
+        """Requests from here that a data plane, or a client in the service's own process, says it sent in that time."""
         update = self.rows.update
         strategy = update.strategy if update is not None else 0
-        self.routes.add(self.config.region, target_region, traffic_class, strategy, outcome, count)
+        key = (self.config.region, target_region, traffic_class, strategy, outcome)
+        self.routes.add_batch(*key, count, read_now().mono_ns, length_ns)
 
     # ---- what others ask
 

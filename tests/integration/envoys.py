@@ -140,7 +140,7 @@ class Agent:
     def _tell(self, name: str, text: str, warning: bool) -> None:
         self.told.append((name, text))
 
-    def _count(self, region: str, traffic_class: int, outcome: str, count: int) -> None:
+    def _count(self, region: str, traffic_class: int, outcome: str, count: int, length_ns: int) -> None:
         self.counted[region, traffic_class, outcome] += count
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,18 @@ def listen(server: grpc.aio.Server, address: str, tls: ServerTls | None = None, 
         raise ListenError(f"{error.filename}: {error.strerror}: the TLS files must be readable PEM files") from error
     except RuntimeError as error:
         raise _why_not(address) from error
+
+
+@contextmanager
+def listening_at(address: str) -> Iterator[None]:
+    """Says what is wrong when binding fails inside. Raises ListenError, PortInUse."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            port = address.rpartition(":")[2]
+            raise PortInUse(f"{address}: another process has port {port}: stop it or choose another port") from error
+        raise ListenError(f"{address}: cannot listen: {error.strerror or error}") from error
 
 
 def check_exposure(address: str, secured: bool, insecure: bool) -> None:

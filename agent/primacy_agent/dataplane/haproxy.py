@@ -8,14 +8,13 @@ dead leaves the weights as they were.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
-from primacy_wire.server import ListenError, PortInUse, split_address
+from primacy_wire.server import listening_at, split_address
 
 from primacy_agent.core.agent_checks import answers
 from primacy_agent.core.traffic import Traffic
@@ -76,14 +75,8 @@ class HaproxyChecks:
 
     async def start(self) -> None:
         host, port = split_address(self.address)
-        try:
+        with listening_at(self.address):
             self._server = await asyncio.start_server(self._serve, host, port, limit=LINE_BYTES_MAX)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUse(
-                    f"{self.address}: another process has port {port}: stop it or choose another port"
-                ) from error
-            raise ListenError(f"{self.address}: cannot listen: {error.strerror or error}") from error
         self.address = f"{self.address.rpartition(':')[0]}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:

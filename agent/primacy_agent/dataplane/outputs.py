@@ -15,8 +15,9 @@ Tell = Callable[[str, str, bool], None]
 """(name of an event, what happened, whether somebody should look): into the coordinator's journal."""
 
 
-Counted = Callable[[str, int, str, int], None]
-"""(target region, traffic class, outcome, how many): requests from the own region that a data plane says it sent."""
+Counted = Callable[[str, int, str, int, int], None]
+"""(target region, traffic class, outcome, how many, in how many ns): requests from the own region that a data plane
+says it sent."""
 
 
 @dataclass(frozen=True, slots=True)

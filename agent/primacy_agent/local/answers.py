@@ -29,6 +29,8 @@ WRITE = routing_pb2.TRAFFIC_CLASS_WRITE
 RETRY_NS = SECOND_NS // 2
 AFFINITY_BYTES_MAX = 1024
 COUNTS_MAX = 1000
+COUNT_NS, OFTEN_NS = SECOND_NS, 3 * SECOND_NS
+"""What clients count that tell again and again is taken to be of so long; they tell every second."""
 PROBLEMS_SHOWN_MAX = 20
 
 
@@ -44,6 +46,8 @@ class Answers:
         self._row: dict[str, float] = {}
         self._picker = Picker(())
         self._passed: tuple[str, ...] = ()
+        self._count_ns = -OFTEN_NS
+        """When clients last told what they counted."""
 
     def check_group(self, group: str) -> None:
         if group not in ("", self._node.config.group):
@@ -132,8 +136,11 @@ class Answers:
                 problems.append(BadField(f"counts[{index}].count", "must be 0 or more"))
         if problems:
             raise InvalidRequest(*problems[:PROBLEMS_SHOWN_MAX])
+        now_ns = read_now().mono_ns
+        length_ns = COUNT_NS if now_ns - self._count_ns < OFTEN_NS else 0
+        self._count_ns = now_ns
         for one in request.counts:
-            self._node.counted(one.target_region, one.traffic_class or READ, one.outcome, one.count)
+            self._node.counted(one.target_region, one.traffic_class or READ, one.outcome, one.count, length_ns)
         return pb.CountRoutesResponse()
 
     def _route_write(self) -> pb.RouteResponse:

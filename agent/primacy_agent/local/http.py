@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from http import HTTPStatus
 import h11
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from primacy_wire.server import ListenError, PortInUse, split_address
+from primacy_wire.server import listening_at, split_address
 
 from primacy_agent.local.answers import READ, WRITE, Answers
 from primacy_agent.local.metrics import render_metrics
@@ -64,14 +63,8 @@ class HttpServer:
     async def listen(self, address: str) -> int:
         """Bind and return the port. Raises ListenError, PortInUse."""
         host, port = split_address(address)
-        try:
+        with listening_at(address):
             self._server = await asyncio.start_server(self._serve, host, port)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUse(
-                    f"{address}: another process has port {port}: stop it or choose another port"
-                ) from error
-            raise ListenError(f"{address}: cannot listen: {error.strerror or error}") from error
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:

@@ -65,7 +65,7 @@ class Basis:
             self.at_ns = now_ns
             self._look_at_capacity(given.regions, said)
             self._look_at_rtts(given, weight_of(elapsed_ns))
-            self._look_at_demand(given.regions, shares, counted, rows, elapsed_ns, now_ns)
+            self._look_at_demand(given.regions, shares, counted, rows, elapsed_ns, interval_ns, now_ns)
         return replace(
             given,
             regions=tuple(self._steadied(region) for region in given.regions),
@@ -111,12 +111,13 @@ class Basis:
         counted: Iterable[Counted],
         rows: Matrix,
         elapsed_ns: int,
+        interval_ns: int,
         now_ns: int,
     ) -> None:
         names = [region.name for region in regions]
         measured = Measured(
             shares=dict(shares),
-            routed=self._routed(counted),
+            routed=self._routed(counted, interval_ns // 2),
             served={region.name: region.load.request_rate for region in regions if region.load.request_rate >= 0},
             unmeasured=sum(region.status in SERVES and region.load.request_rate < 0 for region in regions),
             serving=frozenset(region.name for region in regions if region.status in SERVES),
@@ -150,12 +151,12 @@ class Basis:
     def _is_held(self, found: Estimate, names: list[str], now_ns: int) -> bool:
         return not found.direct and now_ns < self.hold_until_ns and len(self.demand) == len(names)
 
-    def _routed(self, counted: Iterable[Counted]) -> dict[str, float]:
+    def _routed(self, counted: Iterable[Counted], least_ns: int) -> dict[str, float]:
         """Reads that agents route a second, by client region."""
         lives = {}
         rates: dict[str, float] = {}
         for word in counted:
-            life = lives[word.agent] = routed_since(self.routed.get(word.agent), word)
+            life = lives[word.agent] = routed_since(self.routed.get(word.agent), word, least_ns)
             for client, rate in life.rates.items():
                 rates[client] = rates.get(client, 0.0) + rate
         self.routed = lives

@@ -61,10 +61,11 @@ class RoutedLife:
     """A second, by client region."""
 
 
-def routed_since(before: RoutedLife | None, now: Counted) -> RoutedLife:
-    """What an agent routes, from its counts at two reports; nothing after the first one of a life."""
+def routed_since(before: RoutedLife | None, now: Counted, least_ns: int = 1) -> RoutedLife:
+    """What an agent routes, from its counts at two reports that are at least so far apart: over less than that (news
+    waits for no report interval) a few requests are any rate. Nothing after the first report of a life."""
     known = before if before is not None and before.incarnation == now.incarnation else None
-    if known is not None and now.at_ns <= known.at_ns:
+    if known is not None and now.at_ns - known.at_ns < least_ns:
         return known
     counts: dict[str, int] = {}
     for count in now.routed:

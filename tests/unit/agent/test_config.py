@@ -61,7 +61,12 @@ def test_a_setting_on_the_command_line_needs_a_value(capsys: pytest.CaptureFixtu
         ("region: eu\ncapacity: -1\n", "FILE:2: capacity: must be a finite number"),
         ("region: eu\ncoordinators: ['nowhere']\n", "FILE:2: coordinators[0]: 'nowhere' is not an address"),
         ("region: eu\ncoordinators: []\n", "FILE:2: coordinators: name at least one"),
-        ("region: eu\nendpoint: 'h:0'\n", "FILE:2: endpoint: 'h:0': nobody can connect to port 0"),
+        ("region: eu\nendpoint: 'h:0'\n", "FILE:2: endpoint: 'h:0' is not an endpoint: the port must be 1 to 65535"),
+        ("region: eu\nendpoint: 'a b:80'\n", "FILE:2: endpoint: 'a b:80' is not an endpoint: 'a b' is not a host"),
+        (
+            "region: eu\nendpoint: 'unix:/run/x'\n",
+            "FILE:2: endpoint: 'unix:/run/x' is not an endpoint: write host:port",
+        ),
         ("region: eu\ngrpc: {address: '0.0.0.0:1'}\n", "FILE:2: grpc.address: 0.0.0.0:1 can be reached"),
         ("region: eu\nhttp: {address: '[::]:1'}\n", "FILE:2: http.address: [::]:1 can be reached"),
         ("region: eu\nmetricsUrl: 'http://h:99999/'\n", "FILE:2: metricsUrl: port out of range"),

@@ -104,6 +104,10 @@ def test_what_an_agent_routes_is_told_from_two_reports_of_one_life() -> None:
     second = routed_since(first, counted(1010, 12))
     assert second.rates == {"a": 5.0}, "writes do not count"
     assert routed_since(second, counted(1010, 12)) is second, "no new report says nothing new"
+    assert routed_since(second, counted(1013, 12.1), SECOND_NS // 2) is second, (
+        "30 a second in a tenth of one is chance"
+    )
+    assert routed_since(second, counted(1013, 12.6), SECOND_NS // 2).rates == {"a": pytest.approx(5)}
     assert routed_since(second, counted(5, 13, "life-2")).rates == {}
     assert routed_since(second, counted(900, 13)).rates == {"a": 0}, "counts never fall; if they do, nothing is told"
 

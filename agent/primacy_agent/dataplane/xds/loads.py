@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 from primacy_wire.bootstraps import WRITE_SUFFIX
 from primacy_wire.errors import Exhausted
+from primacy_wire.instant import SECOND_NS
 
 from primacy_agent.core.traffic import Traffic
 from primacy_agent.dataplane.outputs import Counted
@@ -103,4 +104,4 @@ class Loads:
 
     def _count(self, region: str, traffic_class: int, outcome: str, count: int) -> None:
         if count:
-            self._counted(region, traffic_class, outcome, min(count, COUNT_MAX))
+            self._counted(region, traffic_class, outcome, min(count, COUNT_MAX), INTERVAL_S * SECOND_NS)

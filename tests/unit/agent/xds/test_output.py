@@ -18,6 +18,7 @@ from primacy_agent.dataplane.xds.descriptors import message
 from primacy_agent.dataplane.xds.kinds import CLUSTER, ENDPOINTS
 from primacy_agent.dataplane.xds.loads import INTERVAL_S, READ, WRITE
 from primacy_agent.dataplane.xds.output import XdsOutput
+from primacy_wire.instant import SECOND_NS
 from primacy_wire.server import PortInUse
 
 from tests.unit.agent.xds.made import TRAFFIC, row
@@ -38,7 +39,7 @@ class Running:
 
     def __init__(self, address: str = "127.0.0.1:0", hosts: dict[str, list[str]] | None = None) -> None:
         self.told: list[tuple[str, str, bool]] = []
-        self.counted: list[tuple[str, int, str, int]] = []
+        self.counted: list[tuple[str, int, str, int, int]] = []
         self.hosts = hosts or {}
         self.looked_up = asyncio.Event()
         self.output = XdsOutput(
@@ -263,7 +264,8 @@ async def test_what_clients_say_they_sent_is_counted_by_region_and_class() -> No
             )
         )
         await until(lambda: len(made.counted) == 5)
+        length_ns = INTERVAL_S * SECOND_NS
         assert made.counted == [
-            ("us", READ, "ok", 9), ("us", READ, "error", 1), ("", READ, "dropped", 3),
-            ("us", WRITE, "ok", 9), ("us", WRITE, "error", 1),
+            ("us", READ, "ok", 9, length_ns), ("us", READ, "error", 1, length_ns), ("", READ, "dropped", 3, length_ns),
+            ("us", WRITE, "ok", 9, length_ns), ("us", WRITE, "error", 1, length_ns),
         ]  # fmt: skip
