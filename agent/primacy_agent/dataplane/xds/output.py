@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from primacy_wire.clock import read_now
+from primacy_wire.instant import SECOND_NS
 from primacy_wire.server import listen, make_server
 
 from primacy_agent.core.traffic import Traffic
@@ -17,8 +19,11 @@ from primacy_agent.dataplane.xds.serving import Discovery
 from primacy_agent.dataplane.xds.subscriptions import Rejection
 
 STOP_S = 0.2
-REJECTIONS_KEPT_MAX = 200
-"""Each distinct one is told once; beyond so many, the first ones may be told again."""
+REJECTION_AGAIN_NS = 600 * SECOND_NS
+"""The same reason is told again after so long, however many versions are rejected for it: weights change all the time,
+and the journal is kept on a disk."""
+REJECTIONS_TOLD_MAX = 100
+"""So many different ones in that time; all of them are counted, and shown while they last."""
 
 
 class XdsOutput:
@@ -42,7 +47,8 @@ class XdsOutput:
         self._traffic: Traffic | None = None
         self._inconsistent = ""
         self._missing: dict[str, str] = {}
-        self._told: dict[Rejection, None] = {}
+        self._told: dict[tuple[str, str], int] = {}
+        """(type, reason) to when it was told, the oldest first."""
         self.loads = Loads(group, counted)
         self.discovery = Discovery(self._rejected)
         self._server = make_server()
@@ -151,11 +157,13 @@ class XdsOutput:
         self._inconsistent = said
 
     def _rejected(self, node: str, rejection: Rejection) -> None:
-        if rejection in self._told:
-            return
-        while len(self._told) >= REJECTIONS_KEPT_MAX:
+        now_ns = read_now().mono_ns
+        while self._told and now_ns - next(iter(self._told.values())) >= REJECTION_AGAIN_NS:
             del self._told[next(iter(self._told))]
-        self._told[rejection] = None
+        kind = (rejection.type_url, rejection.reason)
+        if kind in self._told or len(self._told) >= REJECTIONS_TOLD_MAX:
+            return
+        self._told[kind] = now_ns
         self._tell(
             "dataplane-rejected",
             f"{node or 'A client without a name'} rejects {_noun(rejection.type_url)} {rejection.version}, and keeps "

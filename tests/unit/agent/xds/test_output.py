@@ -17,7 +17,7 @@ from primacy_agent.dataplane.outputs import Figure
 from primacy_agent.dataplane.xds.descriptors import message
 from primacy_agent.dataplane.xds.kinds import CLUSTER, ENDPOINTS
 from primacy_agent.dataplane.xds.loads import INTERVAL_S, READ, WRITE
-from primacy_agent.dataplane.xds.output import XdsOutput
+from primacy_agent.dataplane.xds.output import REJECTIONS_TOLD_MAX, XdsOutput
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.server import PortInUse
 
@@ -146,6 +146,22 @@ async def test_a_rejection_is_told_once_and_shown_until_the_next_push_is_taken()
             sent = await call.read()
             await call.write(ask(ENDPOINTS, "shop", nonce=sent.nonce))
         await until(lambda: not made.output.trouble)
+
+
+async def test_a_client_that_rejects_every_version_does_not_fill_the_journal() -> None:
+    async with running() as made, connected(made.output.address) as call:
+        made.output.apply(TRAFFIC)
+        await call.write(ask(ENDPOINTS, "shop"))
+        for number in range(10):
+            sent = await call.read()
+            await call.write(ask(ENDPOINTS, "shop", nonce=sent.nonce, error="no such port"))
+            made.output.apply(replace(TRAFFIC, version=8 + number, read=row(eu=0.1 + number / 20, us=0.2)))
+        sent = await call.read()
+        for number in range(REJECTIONS_TOLD_MAX + 20):
+            await call.write(ask(ENDPOINTS, "shop", nonce=sent.nonce, error=f"it is the {number}th"))
+        await until(lambda: f"{REJECTIONS_TOLD_MAX + 19}th" in made.output.trouble)
+        told = made.named("dataplane-rejected")
+        assert len(told) == REJECTIONS_TOLD_MAX and sum("no such port" in text for text in told) == 1
 
 
 async def test_what_one_client_does_wrong_is_no_matter_of_the_others() -> None:
