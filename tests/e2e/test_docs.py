@@ -49,6 +49,7 @@ PAGES = (
     "docs/models.md",
     "docs/fencing.md",
     "docs/alerts.md",
+    "docs/metrics.md",
     "docs/dashboard.md",
     "docs/faults.md",
     "docs/policy.md",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from google.protobuf.duration_pb2 import Duration
 from primacy.v1 import monitoring_pb2
 from primacy.v1 import status_service_pb2 as pb
@@ -27,9 +25,8 @@ async def get_performance(calls: Calls, request: pb.GetPerformanceRequest) -> pb
     watched = calls.watched(request.group)
     window_s, before_s = _parse(request)
     monitor = watched.monitor
-    now = monitor.performance(window_s)
-    await asyncio.sleep(0)
-    before = monitor.performance(window_s, before_s)
+    inputs = monitor.performance_input(window_s), monitor.performance_input(window_s, before_s)
+    now, before = await calls.monitoring.apart(lambda: (inputs[0].table(), inputs[1].table()))
     return pb.GetPerformanceResponse(
         group=watched.group,
         regions=_regions(now, before),

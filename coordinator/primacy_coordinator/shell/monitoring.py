@@ -157,8 +157,12 @@ class Monitoring:
             span = HOUR_S if found.query.step >= HOUR_S else MINUTE_S
             names = (query.series, *sorted(found.slots.keys() - {query.series}))
             found.add_old(await self._old(group, names, query.first, found.begin, span))
+        return await self.apart(partial(answer, found)), found.query.step
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Makes an answer in a thread, few at once: the loop goes on meanwhile."""
         async with self._answers:
-            return await asyncio.to_thread(answer, found), found.query.step
+            return await asyncio.to_thread(work)
 
     async def _old(self, group: str, names: tuple[str, ...], first: int, last: int, span: int) -> tuple[Old, ...]:
         try:

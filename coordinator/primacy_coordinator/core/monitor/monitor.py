@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from primacy_wire.instant import SECOND_NS, Now
 
+from primacy_coordinator.core.model import FailoverRecord
 from primacy_coordinator.core.monitor import performance, queries
 from primacy_coordinator.core.monitor.axis import Axis
 from primacy_coordinator.core.monitor.budgets import Ledger, SloFigure
@@ -178,16 +179,47 @@ class Monitor:
 
     def performance(self, window_s: int, before_s: int = 0) -> PerformanceTable:
         """How everybody did in a window that ended so many seconds ago."""
+        return self.performance_input(window_s, before_s).table()
+
+    def performance_input(self, window_s: int, before_s: int = 0) -> PerformanceInput:
+        """What that needs: `table` makes it, in any thread."""
         last = self.second + 1 - before_s
-        window = performance.Window(self.tiers, last - window_s, last)
         regions = self._regions()
         records = self.seen.view.failovers if self.seen is not None else ()
+        window = performance.Window(self.tiers, last - window_s, last, regions)
+        return PerformanceInput(window, regions, records, last - window_s, last)
+
+
+class PerformanceInput:
+    """One window, before anything is made of it."""
+
+    __slots__ = ("_first", "_last", "_records", "_regions", "_window")
+
+    def __init__(
+        self,
+        window: performance.Window,
+        regions: tuple[str, ...],
+        records: tuple[FailoverRecord, ...],
+        first: int,
+        last: int,
+    ) -> None:
+        self._window = window
+        self._regions = regions
+        self._records = records
+        self._first = first
+        self._last = last
+
+    def table(self) -> PerformanceTable:
+        window = self._window
         return PerformanceTable(
-            window.of(regions, whole=True),
-            tuple((region, window.of((region,), whole=False)) for region in regions),
+            window.of(self._regions, whole=True),
+            tuple((region, window.of((region,), whole=False)) for region in self._regions),
             window.round_trips(),
             performance.failover_figures(
-                records, (last - window_s) * SECOND_NS, last * SECOND_NS, window.active_share(regions)
+                self._records,
+                self._first * SECOND_NS,
+                self._last * SECOND_NS,
+                window.active_share(self._regions),
             ),
         )
 

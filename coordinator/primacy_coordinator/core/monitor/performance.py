@@ -59,11 +59,17 @@ class _Gauge:
         return self.total / self.count if self.count else None
 
 
-class Window:
-    """What was measured between two instants of the axis."""
+GAUGES = ("active", "serving", "request_rate", "failed_rate", "used", "capacity", "utilisation", "lag_seconds")
 
-    def __init__(self, tiers: Tiers, first: int, last: int) -> None:
-        self._tiers = tiers
+
+class Window:
+    """What was measured between two instants of the axis. It refers to nothing that changes: any thread may read it."""
+
+    def __init__(self, tiers: Tiers, first: int, last: int, regions: Sequence[str]) -> None:
+        born = tiers.slots.born
+        keys = [Key(name, region) for name in (*GAUGES, "latency_seconds") for region in regions]
+        self._slots = {key: (slot, born[slot]) for key in keys if (slot := tiers.slots.find(key)) is not None}
+        self._pairs = [(key, slot, born[slot]) for key, slot in sorted(tiers.slots.named("rtt_seconds"))]
         oldest_s = max(last - first, tiers.second - first)
         base = 1 + (oldest_s > TENS_S_MAX) + (oldest_s > MINUTES_S_MAX)
         self._rows: Sequence[FineRow | Row] = cover(tiers.gauge_rings, base, first, last)
@@ -94,8 +100,8 @@ class Window:
     def round_trips(self) -> tuple[tuple[str, str, float], ...]:
         """(from region, to region, mean in seconds), sorted."""
         found = []
-        for key, slot in sorted(self._tiers.slots.named("rtt_seconds")):
-            mean = self._gauge(self._short, slot).mean
+        for key, slot, born in self._pairs:
+            mean = self._gauge(self._short, slot, born).mean
             if mean is not None:
                 found.append((key.region, key.target, mean))
         return tuple(found)
@@ -104,11 +110,11 @@ class Window:
         return _sum(self._gauges("active", regions), share=True)
 
     def _gauges(self, name: str, regions: Sequence[str]) -> list[_Gauge]:
-        slots = [self._tiers.slots.find(Key(name, region)) for region in regions]
-        return [self._gauge(self._rows, slot) for slot in slots if slot is not None]
+        slots = [self._slots.get(Key(name, region)) for region in regions]
+        return [self._gauge(self._rows, *slot) for slot in slots if slot is not None]
 
-    def _gauge(self, rows: Sequence[FineRow | Row], slot: int) -> _Gauge:
-        found, born = _Gauge(), self._tiers.slots.born[slot]
+    def _gauge(self, rows: Sequence[FineRow | Row], slot: int, born: int) -> _Gauge:
+        found = _Gauge()
         for row in rows:
             if row.end > born and (stat := row.stat(slot)) is not None:
                 found.total += stat.mean * stat.samples
@@ -119,10 +125,10 @@ class Window:
     def _latencies(self, regions: Sequence[str]) -> tuple[float, ...] | None:
         summed = Summed()
         for region in regions:
-            slot = self._tiers.slots.find(Key("latency_seconds", region))
-            if slot is None:
+            found = self._slots.get(Key("latency_seconds", region))
+            if found is None:
                 continue
-            born = self._tiers.slots.born[slot]
+            slot, born = found
             for row in self._packed:
                 if row.end > born and (packed := row.get(slot)) is not None:
                     summed.add(Unpacked(packed))

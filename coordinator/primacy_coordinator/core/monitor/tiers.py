@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -135,6 +135,8 @@ class Tiers:
         self._ten: Open | None = None
         self._minute: Open | None = None
         self._hour: Open | None = None
+        self._hour_sketches: dict[int, list[bytes]] = defaultdict(list)
+        """Slot -> sketches of the minutes of that hour, of what lasts: the minutes may have to make room before."""
         self._loose: dict[int, dict[int, Sketch]] = {}
         """Start of a step of ten -> slot -> what was measured in it."""
         self._works: deque[Iterator[None]] = deque()
@@ -206,6 +208,7 @@ class Tiers:
         for packed in self.sketch_rings:
             packed.rewind(second)
         self._ten = self._minute = self._hour = None
+        self._hour_sketches.clear()
         self._loose.clear()
         self._works.clear()
         self._blocks = [block for block in self._blocks if block.start + block.span <= second]
@@ -221,6 +224,7 @@ class Tiers:
                     step.forget(slot)
             for loose in self._loose.values():
                 loose.pop(slot, None)
+            self._hour_sketches.pop(slot, None)
         return slot
 
     def _advance(self, second: int) -> None:
@@ -298,6 +302,8 @@ class Tiers:
         row, keys = minute.close(), tuple(self.slots.keys)
         self.minutes.add(row)
         yield
+        if self._hour is not None and row.start >= self._hour.end:
+            yield from self._finish_hour()
         self._hour = self._hour or Open(row.start, HOUR_S)
         yield from self._hour.add_stats(((at, one) for at, one in row.stats() if self._lasts(at)), ROLLED_TOGETHER)
         packed: PackedRow | None = None
@@ -307,6 +313,7 @@ class Tiers:
                 yield
         if packed is not None and packed.slots:
             self.sketch_minutes.add(packed)
+            self._keep_for_hour(packed)
         self._blocks.append(Block(row.start, MINUTE_S, None, (), row, packed, keys, tuple(self.slots.keys)))
         yield
 
@@ -316,21 +323,24 @@ class Tiers:
             return
         self.hours.add(hour.close_sparse())
         yield
-        packed: PackedRow | None = None
-        parts = self.sketch_minutes.between(hour.start, hour.end)
-        for packed in self._summed(parts, hour.start, hour.end, lasting=True):
-            if packed is None:
-                yield
-        if packed is not None and packed.slots:
-            self.sketch_hours.add(packed)
-        yield
+        sketches, self._hour_sketches = self._hour_sketches, defaultdict(list)
+        merged: list[tuple[int, bytes]] = []
+        for slot, parts in sketches.items():
+            merged.append((slot, merge_packed(parts)))
+            yield
+        if merged:
+            self.sketch_hours.add(PackedRow(hour.start, hour.end, merged))
 
-    def _summed(
-        self, parts: list[PackedRow], start: int, end: int, lasting: bool = False
-    ) -> Iterator[PackedRow | None]:
+    def _keep_for_hour(self, packed: PackedRow) -> None:
+        for slot in packed.slots:
+            one = packed.get(slot)
+            if one is not None and self._lasts(slot):
+                self._hour_sketches[slot].append(one)
+
+    def _summed(self, parts: list[PackedRow], start: int, end: int) -> Iterator[PackedRow | None]:
         """None after each bit, and the sum at the end."""
         born = self.slots.born
-        slots = sorted({slot for part in parts for slot in part.slots if not lasting or self._lasts(slot)})
+        slots = sorted({slot for part in parts for slot in part.slots})
         summed: list[tuple[int, bytes]] = []
         for at, slot in enumerate(slots):
             found = [one for part in parts if part.end > born[slot] and (one := part.get(slot)) is not None]
@@ -364,9 +374,25 @@ class Tiers:
                 slot = self._load_slot(key, block.start, end)
                 if slot is not None:
                     sketches.append((slot, packed))
-            ring.add(Row.of(block.start, end, gauges))
+            row = Row.of(block.start, end, gauges)
+            packed_row = PackedRow(block.start, end, sketches)
+            ring.add(row)
             if sketches:
-                (self.sketch_hours if hours else self.sketch_minutes).add(PackedRow(block.start, end, sketches))
+                (self.sketch_hours if hours else self.sketch_minutes).add(packed_row)
+            if not hours:
+                self._load_into_hour(row, packed_row)
+
+    def _load_into_hour(self, row: Row, packed: PackedRow) -> None:
+        """The hour that is under way, or that the disk has not made yet, begins with the minutes that it has."""
+        if self.hours.end is not None and row.start < self.hours.end:
+            return
+        if self._hour is not None and row.start >= self._hour.end:
+            for _ in self._finish_hour():
+                pass
+        self._hour = self._hour or Open(row.start, HOUR_S)
+        for _ in self._hour.add_stats(((at, one) for at, one in row.stats() if self._lasts(at)), ROLLED_TOGETHER):
+            pass
+        self._keep_for_hour(packed)
 
     def _load_slot(self, key: Key, start: int, end: int) -> int | None:
         slot = self.slots.give(key, start)

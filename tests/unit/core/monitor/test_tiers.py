@@ -245,3 +245,26 @@ def test_blocks_that_were_handed_out_can_be_loaded_again() -> None:
     assert found[9:] == ((BEGIN + 960, 1000.0),)
     counts = dict(ask(again, Query(LATENCY, BEGIN, BEGIN + 540, MINUTE_S, aggregation=Aggregation.COUNT)))
     assert [number for _, number in counts["a", ""]] == [6] * 9
+
+
+def test_an_hour_is_whole_though_the_process_was_killed_within_it() -> None:
+    """Its minutes are loaded again, and the hour before it, that the disk had not made yet, is made of them."""
+    tiers = Tiers()
+    blocks = []
+    for second in range(BEGIN, BEGIN + HOUR_S + 30 * MINUTE_S):
+        tiers.put(second, [(Key(RATE, "a"), 2.0)], [measured("a", 0.3)] if second % 10 == 0 else [])
+        settle(tiers)
+        blocks += tiers.take_blocks()
+    again = Tiers(Limits.of(1 << 20))
+    again.load(blocks)
+    for second in range(BEGIN + HOUR_S + 30 * MINUTE_S, BEGIN + 2 * HOUR_S + 20):
+        again.put(second, [(Key(RATE, "a"), 2.0)], [measured("a", 0.3)] if second % 10 == 0 else [])
+        settle(again)
+    slot = again.slots.find(Key(RATE, "a"))
+    assert slot is not None
+    stats = [row.stat(slot) for row in again.hours.rows]
+    # The last minute before the kill was not whole.
+    assert [stat.samples for stat in stats if stat is not None] == [3600, 3540]
+    query = Query(LATENCY, BEGIN, BEGIN + 2 * HOUR_S, HOUR_S, aggregation=Aggregation.COUNT)
+    (line,) = ask(again, query)
+    assert [value for _, value in line[1]] == [360, 354]
