@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { call } from "../api.js";
 import { SeverityMark } from "../glyphs.js";
-import { Choice, Empty, Panel, Select, Trouble } from "../parts.js";
+import { Choice, Empty, Panel, Select, Text, Trouble } from "../parts.js";
 import { group, regions } from "../state.js";
 import { journal } from "../stream.js";
 import { clock } from "../words.js";
@@ -55,7 +55,7 @@ const Entry = ({ event }) => html`
   <li data-test="event" data-sequence=${event.sequence} data-time=${event.time}>
     <time datetime=${event.time} title=${event.time}>${clock(event.time)}</time>
     <${SeverityMark} value=${event.severity} />
-    <span class="what">${event.message}${event.epoch !== "0" && event.epoch ? html` <span class="muted">epoch ${event.epoch}</span>` : ""}</span>
+    <span class="what"><${Text}>${event.message}</${Text}>${event.epoch !== "0" && event.epoch ? html` <span class="muted">epoch ${event.epoch}</span>` : ""}</span>
     <span class="kind muted">${event.kind}</span>
   </li>
 `;
