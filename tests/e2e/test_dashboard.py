@@ -164,7 +164,8 @@ def test_every_panel_shows_what_the_api_says(up: Up, watched: Watched) -> None:
     expect(page.locator("[data-test=alert]")).to_have_count(len(firing))
     events = api(up, "StatusService/ListEvents", pageSize=5)["events"]
     for event in events:
-        expect(page.locator(f"[data-sequence='{event['sequence']}']")).to_contain_text(event["message"].replace("`", ""))
+        shown = page.locator(f"[data-sequence='{event['sequence']}']")
+        expect(shown).to_contain_text(event["message"].replace("`", ""))
 
 
 def test_what_was_measured_is_charted(up: Up, watched: Watched) -> None:
