@@ -9,6 +9,7 @@ from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Phase, ServiceState
 
+from primacy_agent.local import process_metrics
 from primacy_agent.node import Node
 
 _HEADS = {
@@ -51,6 +52,7 @@ _HEADS = {
     "primacy_agent_weights_file_writes_total": ("counter", "Replacements of the weights file."),
     "primacy_agent_weights_hook_runs_total": ("counter", "Runs of the program onWeights."),
     "primacy_agent_weights_hook_seconds": ("gauge", "How long its last run took."),
+    **process_metrics.HEADS,
 }
 
 
@@ -110,6 +112,8 @@ def render_metrics(node: Node) -> str:
             strategy=strategy_name(count.strategy),
             outcome=count.outcome,
         )
+    for name, value in process_metrics.figures():
+        add(name, value)
     text = []
     for name, (kind, explanation) in _HEADS.items():
         if lines[name]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from primacy_wire.clock import read_now
 from starlette.applications import Starlette
@@ -102,12 +102,9 @@ def _make_app(backend: Backend, guard: Guard, streams: Streams) -> ASGIApp:
             stall_longest_ns=coordinator.stalls.longest_ns,
             journal_lost_count=coordinator.history.dropped_count,
             groups=tuple([await _sample(runner) for runner in coordinator.runners()]),
-            others=(
-                partial(alert_families, backend.alerting),
-                partial(monitoring_families, backend.monitoring),
-            ),
+            others=(*alert_families(backend.alerting), *monitoring_families(backend.monitoring)),
         )
-        body, content_type = render_metrics(sample, request.headers.get("accept", ""))
+        body, content_type = await asyncio.to_thread(render_metrics, sample, request.headers.get("accept", ""))
         return Response(body, headers={**NOT_KEPT, "Content-Type": content_type})
 
     async def nothing(request: Request, _: Exception | None) -> Response:

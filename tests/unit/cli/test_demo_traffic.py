@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
+import click
 import pytest
 from primacy_cli.demo.counts import COUNTS_FILE, Counts, RegionCounts, counts_text, read_counts
 from primacy_cli.demo.demand import DAY_S, Demand
-from primacy_cli.demo.faults import KINDS, Fault, Faults, Freeze, Kill, Start, Surge, Target, Thaw
+from primacy_cli.demo.faults import KINDS, Fault, Faults, Freeze, Kill, Primacy, Start, Surge, Target, Thaw
+from primacy_cli.main import cli
 
 TARGETS = tuple(
     Target(name, (f"{name} service 1", f"{name} service 2"), (f"{name} agent",), "a:1", ("s:1", "s:2"), 100.0)
@@ -78,3 +80,19 @@ def test_every_fault_puts_back_what_it_took_and_every_kind_comes_soon(seed: int)
 def test_the_only_region_is_never_drained() -> None:
     dealer = Faults(1)
     assert {dealer.next(TARGETS[:1], "us-east").kind for _ in range(20)} == {*KINDS} - {"drain"}
+
+
+def test_commands_of_faults_are_such_as_the_program_takes() -> None:
+    words = {
+        act.words for seed in range(4) for fault in faults(seed) for _, act in fault.steps if isinstance(act, Primacy)
+    }
+    assert {each[0] for each in words} == {"drain", "undrain", "config"}
+    for each in words:
+        command: click.Command = cli
+        rest = list(each)
+        while isinstance(command, click.Group):
+            _, found, rest = command.resolve_command(click.Context(command), rest)
+            assert found is not None, each
+            command = found
+        # Raises what a user would see of an option that is not there.
+        command.make_context(command.name, rest, resilient_parsing=False).close()
