@@ -36,9 +36,9 @@ def monitoring_families(monitoring: Monitoring) -> Iterator[Metric]:
     looks.add_metric([], [(bound, float(count)) for bound, count in latency.buckets()], latency.sum_ns / SECOND_NS)
     yield looks
     yield CounterMetricFamily(
-        "primacy_monitoring_lost_minutes",
-        "Minutes of groups that could not be written to disk.",
-        value=monitoring.store.dropped_count,
+        "primacy_monitoring_lost_seconds",
+        "Time, summed over groups, whose figures could not be written to disk.",
+        value=60 * monitoring.store.dropped_count,
     )
 
 
