@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,19 @@ def test_what_is_killed_on_purpose_is_started_again_and_all_is_well(tmp_path: Pa
         assert after != before and is_running(after)
         assert up.stop() == 0
         assert not running_under(up.folder)
+
+
+def test_what_cannot_start_again_at_once_is_started_until_it_lives(tmp_path: Path) -> None:
+    flags = ("--regions", "2", "--chaos", KILLS_FIRST, "--chaos-every", "1")
+    with Up(tmp_path / "cluster", *flags, *patient(tmp_path)) as up:
+        service = up.region("us-east")["services"][0]
+        until(lambda: not is_running(service["pid"]), "the service is dead", 60)
+        host, _, port = service["http"].rpartition(":")
+        with socket.create_server((host, int(port))):
+            until(lambda: "ended again: once more" in log(up), "its port is taken, and it is tried again", 60)
+        until(lambda: "fault 1: over" in log(up), "it lives", 60)
+        up.ready()
+        assert is_running(up.region("us-east")["services"][0]["pid"])
 
 
 def test_a_stop_in_the_middle_of_a_standstill_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ LOG = "chaos.log"
 LOG_BYTES_MAX = 256 * 1024
 """Of what its commands said; nobody reads more of a demonstration."""
 ENDED_S_MAX = 5.0
+LIVES_S, AGAIN_S = 1.0, 2.0
+"""What was started again has succeeded when it lives for so long; else it is started once more after so long."""
 
 
 class Processes(Protocol):
@@ -66,6 +68,8 @@ class Chaos:
         self._well_since_s: float | None = None
         self._commands: list[subprocess.Popen[bytes]] = []
         self._frozen: set[str] = set()
+        self._starting: dict[str, float] = {}
+        """Title -> when it was started last. Somebody may have taken its port meanwhile."""
         self._log = processes.folder / LOG
         self._folder = processes.folder / "chaos"
         self._count = 0
@@ -124,10 +128,28 @@ class Chaos:
             except OSError as error:
                 troubles.append(f"; that failed: {error}")
                 self._note(f"failed: {error}")
-        if self._done == len(fault.steps) and now - self._begun_s >= fault.length_s and not self._commands:
+        troubles += self._look_after_started(now)
+        waits = self._commands or self._starting
+        if self._done == len(fault.steps) and now - self._begun_s >= fault.length_s and not waits:
             self._fault, self._well_since_s = None, None
             self._note("over")
         return "".join(troubles)
+
+    def _look_after_started(self, now: float) -> list[str]:
+        """What ended again is started again, until it lives."""
+        troubles = []
+        for title, began_s in list(self._starting.items()):
+            if self._child(title) is not None:
+                if now - began_s >= LIVES_S:
+                    del self._starting[title]
+            elif now - began_s >= AGAIN_S:
+                self._starting[title] = now
+                self._note(f"the {title} ended again: once more")
+                try:
+                    self._processes.start_again(title)
+                except OSError as error:
+                    troubles.append(f"; that failed: {error}")
+        return troubles
 
     def _act(self, act: Act) -> None:
         """Raises OSError."""
@@ -144,6 +166,7 @@ class Chaos:
                 self._frozen.discard(act.title)
                 self._signal(act.title, signal.SIGCONT)
             case Start():
+                self._starting[act.title] = self._clock()
                 self._processes.start_again(act.title)
             case Primacy():
                 self._command("primacy_cli.main", *act.words)
