@@ -1,7 +1,8 @@
 """Objectives: how they are met, what is left of their error budgets, and how fast those burn.
 
 A burn rate of 1 spends the budget exactly in the window of the objective (Site Reliability Workbook, chapter 5). Time
-in which nothing was measured costs no budget, and `measured_s` says how much time was measured.
+in which nothing was measured costs no budget, and `measured_s` says how much time was measured. What came before the
+first measurement counts as good in a burn rate: the first seconds of a new group are not an hour, and wake nobody.
 
 What each step had of good and bad is kept beside the steps, so that a look adds what is new and sums up the rest.
 """
@@ -78,6 +79,11 @@ class _Track:
         for column, value in zip(self.columns, part, strict=True):
             column.append(value)
 
+    def began(self) -> int | None:
+        """When anything was measured first, as far as it is kept."""
+        totals = self.columns[1]
+        return next((start for start, total in zip(self.starts, totals, strict=True) if total > 0), None)
+
     def sums(self, first: int, last: int) -> Part:
         low, high = bisect_left(self.starts, first), bisect_left(self.starts, last)
         good, total, measured = (sum(column[low:high]) for column in self.columns)
@@ -133,10 +139,13 @@ class Ledger:
         whole_s = self.slo.window_ns // SECOND_NS
         wanted = sorted({*(w for w in BURN_WINDOWS_S if w <= whole_s), *windows_s})
         allowed = 1 - self.slo.objective
+        begins = [began for track in (self._hours, self._minutes, self._tens) if (began := track.began()) is not None]
+        age_s = now - min(begins, default=now)
         burns = []
         for window_s in wanted:
             good, total, _ = self.sums(now - window_s, now)
-            burns.append(Burn(window_s, _bad(good, total) / allowed if total > 0 else None))
+            part = min(1.0, age_s / window_s)
+            burns.append(Burn(window_s, _bad(good, total) / allowed * part if total > 0 else None))
         good, total, seconds = self.sums(now - whole_s, now)
         measured_s = min(whole_s, round(seconds))
         if total <= 0:

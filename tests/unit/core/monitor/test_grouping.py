@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from primacy_coordinator.core.monitor.alerts import grouping, sending
 from primacy_coordinator.core.monitor.alerts.book import Book, Moment, step
@@ -157,6 +157,17 @@ LOOKS = st.tuples(
 
 @settings(max_examples=60)
 @given(st.lists(LOOKS, max_size=6))
+@example(
+    [
+        (20, [Finding("coordinator-alone", "eu"), DOWN], frozenset()),
+        # What explained it matters less from now on, and another that would is pending.
+        (
+            1,
+            [Finding("coordinator-alone", "eu", severity=Severity.WARNING), Finding("coordinator-alone", "us")],
+            frozenset(),
+        ),
+    ]
+)
 def test_what_a_sink_hears_is_true_and_alternates(
     looks: list[tuple[int, list[Finding], frozenset[tuple[str, str]]]],
 ) -> None:

@@ -122,11 +122,17 @@ def _explained(
     cause_id, pending = _cause(alert, live, done)
     alert = replace(alert, firing_ns=alert.firing_ns + elapsed_ns)
     if cause_id or (pending and alert.firing_ns < WAIT_NS_MAX and not alert.announced):
-        return replace(alert, cause_id=cause_id or alert.cause_id, alone_ns=0)
+        return replace(alert, cause_id=cause_id or _kept(alert, done), alone_ns=0)
     alone_ns = alert.alone_ns + elapsed_ns
     if alone_ns < (PROMOTE_NS if alert.cause_id else SETTLE_NS):
         return replace(alert, alone_ns=alone_ns)
     return replace(alert, alone_ns=alone_ns, cause_id="", announced=True)
+
+
+def _kept(alert: Alert, done: Mapping[str, Alert]) -> str:
+    """What explained it before, unless that goes on and explains it no more: it matters less than it did."""
+    before = done.get(alert.cause_id)
+    return "" if before is not None and before.state is AlertState.FIRING else alert.cause_id
 
 
 def _cause(alert: Alert, live: Mapping[tuple[str, str], list[Alert]], done: Mapping[str, Alert]) -> tuple[str, bool]:
