@@ -307,7 +307,7 @@ async def test_what_is_no_message_ends_the_session_and_not_the_agent(tmp_path: P
     async with coordinating(Desk(), address) as desk, agent(tmp_path, address) as node:
         await until(lambda: desk.all(Report), "a report")
         desk.say.put_nowait(pb.SessionResponse())
-        await until(lambda: len(desk.all(Hello)) >= 2, "it calls again")
+        await until(lambda: len(desk.all(Hello)) >= 2 and node.session.connected, "it calls again")
         desk.say.put_nowait(grpc.StatusCode.INTERNAL)
         await until(lambda: "INTERNAL" in node.session.last_error, "it heard why")
         await until(lambda: len(desk.all(Hello)) >= 3 and node.session.connected, "and again")

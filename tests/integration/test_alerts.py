@@ -44,7 +44,7 @@ alertRules:
   severity: info
   annotations: {summary: "{region} of {group} has {value} agents, fewer than {threshold}"}
 slos:
-- {name: up, indicator: availability, objective: 0.999, perRegion: true}
+- {name: up, indicator: availability, objective: 0.99999, perRegion: true}
 """
 FIRING, RESOLVED = monitoring_pb2.ALERT_STATE_FIRING, monitoring_pb2.ALERT_STATE_RESOLVED
 

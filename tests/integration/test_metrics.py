@@ -304,13 +304,15 @@ async def test_performance_and_objectives(tmp_path: Path) -> None:
         assert east.saturation_max == pytest.approx(0.5)
         slo = next(slo for slo in found.slos if slo.region == "us-east")
         assert slo.achieved == pytest.approx(0.98)
-        assert slo.burn_rates[0].rate == pytest.approx(2.0, rel=0.01)
+        # Before the first measurement all was good.
+        burnt_s = slo.burn_rates[0].rate * 300 / 2.0
+        assert slo.measured.seconds <= burnt_s <= slo.measured.seconds + 25
         assert slo.measured.seconds < 3600
         shown = await asyncio.to_thread(place.metrics)
         labels = {"group": "default", "slo": "reads-succeed", "region": "us-east"}
         assert shown["primacy_slo_achieved_ratio", tuple(sorted(labels.items()))] == pytest.approx(0.98)
         assert shown["primacy_slo_burn_rate", tuple(sorted({**labels, "window": "5m"}.items()))] == pytest.approx(
-            2.0, rel=0.1
+            slo.burn_rates[0].rate, abs=0.2
         )
         assert shown["primacy_monitoring_series", (("group", "default"),)] > 10
         assert slo.budget_left > 0.9

@@ -139,8 +139,7 @@ class Ledger:
         whole_s = self.slo.window_ns // SECOND_NS
         wanted = sorted({*(w for w in BURN_WINDOWS_S if w <= whole_s), *windows_s})
         allowed = 1 - self.slo.objective
-        begins = [began for track in (self._hours, self._minutes, self._tens) if (began := track.began()) is not None]
-        age_s = now - min(begins, default=now)
+        age_s = now - self._began(now)
         burns = []
         for window_s in wanted:
             good, total, _ = self.sums(now - window_s, now)
@@ -154,13 +153,24 @@ class Ledger:
         left = 1 - bad / allowed * measured_s / whole_s
         return SloFigure(self.slo, self.region, 1 - bad, left, tuple(burns), measured_s)
 
+    def _began(self, now: int) -> int:
+        """When anything was measured first, told by the finest steps that reach back to it; `now`: never."""
+        found: int | None = None
+        for track, coarser_s in ((self._hours, 0), (self._minutes, HOUR_S), (self._tens, MINUTE_S)):
+            began = track.began()
+            if began is not None and (found is None or began - found < coarser_s):
+                found = began
+        return now if found is None else found
+
     def sums(self, first: int, last: int) -> Part:
         """Tens, then minutes, then hours, as far as each is needed."""
         border = last - TENS_READ_S
         border -= border % MINUTE_S
         tens, minutes, hours = self._tens, self._minutes, self._hours
-        if tens.starts:
-            border = max(border, -(-tens.starts[0] // MINUTE_S) * MINUTE_S)
+        if tens.starts and tens.starts[0] > border:
+            whole = -(-tens.starts[0] // MINUTE_S) * MINUTE_S
+            # The minute in which they begin counts once it is closed; until there is any, they stand for themselves.
+            border = whole if minutes.starts and minutes.starts[0] < whole else tens.starts[0]
         low = minutes.starts[0] if minutes.starts else border
         if hours.starts and hours.starts[-1] + HOUR_S > low:
             # The hour in which the minutes begin counts whole.

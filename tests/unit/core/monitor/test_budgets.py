@@ -86,6 +86,19 @@ def test_the_first_seconds_of_a_group_wake_nobody() -> None:
     assert figure.burn(HOUR_S) == pytest.approx(3 / 3.6, rel=0.6), "far from the 14.4 that page"
 
 
+def test_what_was_measured_counts_before_its_first_minute_is_over() -> None:
+    world = World()
+    world.second += 1
+    world.run(30, fails=0.2)
+    figure = judge(world.tiers, SUCCESS, "a")
+    assert figure.achieved == pytest.approx(0.8)
+    assert 20 <= figure.measured_s <= 30
+    burnt = figure.burn(5 * MINUTE_S)
+    assert burnt is not None
+    # What came since the last step was closed is not known yet.
+    assert 20 * figure.measured_s <= burnt * 5 * MINUTE_S <= 20 * (figure.measured_s + 20)
+
+
 def test_a_ledger_that_follows_says_what_a_new_one_says() -> None:
     world = World()
     ledgers = {(slo, region): Ledger(slo, region) for slo in (SUCCESS, TIME) for region in ("", *REGIONS)}

@@ -160,6 +160,13 @@ LOOKS = st.tuples(
 @example(
     [
         (20, [Finding("coordinator-alone", "eu"), DOWN], frozenset()),
+        # What still fires for a moment was explained by what matters less now.
+        (1, [Finding("coordinator-alone", "eu", severity=Severity.WARNING), ERRORS], frozenset()),
+    ]
+)
+@example(
+    [
+        (20, [Finding("coordinator-alone", "eu"), DOWN], frozenset()),
         # What explained it matters less from now on, and another that would is pending.
         (
             1,

@@ -145,7 +145,8 @@ def _cause(alert: Alert, live: Mapping[tuple[str, str], list[Alert]], done: Mapp
                 continue
             if other.state is AlertState.FIRING:
                 root = done.get(other.cause_id)
-                return (root.id if root is not None and root.state is AlertState.FIRING else other.id), pending
+                explains = root is not None and root.state is AlertState.FIRING and root.severity >= alert.severity
+                return (root.id if root is not None and explains else other.id), pending
             pending = True
     return "", pending
 
