@@ -39,13 +39,14 @@ def on_time(state: State, turn: Turn) -> None:
     """See whether the log stands still although a region is active."""
     ledger, now_ns = state.log, turn.now.mono_ns
     serving = authority.is_serving(state, now_ns) and state.move is None
-    stalled = serving and bool(ledger.head) and now_ns - ledger.head_ns >= state.policy.stall_after_ns
+    silent_ns = _silent_since_ns(state)
+    stalled = serving and bool(ledger.head) and now_ns - silent_ns >= state.policy.stall_after_ns
     if stalled and ledger.stalled_since_ns is None:
-        ledger.stalled_since_ns = ledger.head_ns
+        ledger.stalled_since_ns = silent_ns
         turn.journal(
             "replication-stalled",
             f"{state.authority.record.holder} is active and has written nothing for "
-            f"{(now_ns - ledger.head_ns) / 1e9:.0f} s, not even a heartbeat",
+            f"{(now_ns - silent_ns) / 1e9:.0f} s, not even a heartbeat",
             Severity.CRITICAL,
             region=state.authority.record.holder,
         )
@@ -59,4 +60,9 @@ def on_time(state: State, turn: Turn) -> None:
 def deadlines(state: State) -> list[int]:
     if state.log.stalled_since_ns is not None or not state.log.head:
         return []
-    return [state.log.head_ns + state.policy.stall_after_ns]
+    return [_silent_since_ns(state) + state.policy.stall_after_ns]
+
+
+def _silent_since_ns(state: State) -> int:
+    """Nobody could write while the coordinator was away: that silence is its own."""
+    return max(state.log.head_ns, state.started_ns)

@@ -202,6 +202,16 @@ def test_a_log_without_signs_of_life_is_stalled_and_said_to_be() -> None:
     assert lab.kinds().count("replication-resumed") == 1
 
 
+def test_the_silence_of_a_coordinator_that_was_away_is_its_own() -> None:
+    lab = settled(stall_after_ns=4 * SECOND_NS)
+    lab.run(2)
+    lab.stop()
+    lab.now = lab.now.plus(60 * SECOND_NS)
+    lab.start()
+    lab.run(10)
+    assert "replication-stalled" not in lab.kinds()
+
+
 def test_a_store_that_refused_a_batch_is_not_asked_every_second() -> None:
     lab = settled()
     lab.stop()
