@@ -21,8 +21,8 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
 
     Not while writes are stopped, the store is in doubt, or has refused a batch and taken none since.
     """
-    record = state.authority.record
-    if turn.now.mono_ns - state.log.head_ns < BEAT_NS or state.log.quiet or state.doubt is not None:
+    record, ledger = state.authority.record, state.log
+    if turn.now.mono_ns - ledger.head_ns < BEAT_NS and ledger.active_seen_ns is not None:
         return
     active = (
         report.valid
@@ -31,7 +31,11 @@ def on_report(state: State, turn: Turn, session: Session, report: Report) -> Non
         and session.region == record.holder
         and report.epoch == record.epoch == state.authority.durable.epoch
     )
-    if active and state.move is None:
+    if not active or state.move is not None:
+        return
+    if ledger.active_seen_ns is None:
+        ledger.active_seen_ns = turn.now.mono_ns
+    if turn.now.mono_ns - ledger.head_ns >= BEAT_NS and not ledger.quiet and state.doubt is None:
         writing.beat(state, turn, session.region, session.key, record.epoch)
 
 
@@ -40,7 +44,12 @@ def on_time(state: State, turn: Turn) -> None:
     ledger, now_ns = state.log, turn.now.mono_ns
     serving = authority.is_serving(state, now_ns) and state.move is None
     silent_ns = _silent_since_ns(state)
-    stalled = serving and bool(ledger.head) and now_ns - silent_ns >= state.policy.stall_after_ns
+    stalled = (
+        serving
+        and ledger.active_seen_ns is not None
+        and bool(ledger.head)
+        and now_ns - silent_ns >= state.policy.stall_after_ns
+    )
     if stalled and ledger.stalled_since_ns is None:
         ledger.stalled_since_ns = silent_ns
         turn.journal(
@@ -64,5 +73,5 @@ def deadlines(state: State) -> list[int]:
 
 
 def _silent_since_ns(state: State) -> int:
-    """Nobody could write while the coordinator was away: that silence is its own."""
-    return max(state.log.head_ns, state.started_ns)
+    """Nobody could write while the coordinator was away, nor before it heard of a lease that is still valid."""
+    return max(state.log.head_ns, state.log.active_seen_ns or state.started_ns)

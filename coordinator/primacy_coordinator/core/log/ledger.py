@@ -87,6 +87,8 @@ class Ledger:
     """By sequence."""
     head_ns: int = 0
     """When the newest entry was sequenced, by this machine's clock; after a start as far as the wall clock tells."""
+    active_seen_ns: int | None = None
+    """When an agent of this coordinator's life was first heard to be active; None: none was yet."""
     stalled_since_ns: int | None = None
     quiet: bool = False
     """The store refused a batch: no heartbeat until it took another one."""
