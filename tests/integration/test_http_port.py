@@ -410,19 +410,19 @@ async def test_a_slow_browser_gets_the_newest_and_slows_nobody(
     labels = {f"key{each}": "x" * 200 for each in range(20)}
     with make_sync_channel(coordinator.grpc) as channel:
         stub = RegionServiceStub(channel)
-        for number in range(60):
+        for number in range(40):
             asked = regions.RegisterRegionRequest(group=group, region={"name": f"r{number}", "labels": labels})
             stub.RegisterRegion(asked)
-        await quick.until("journal", region="r59", seconds=60)
-        for number in range(8):
+        await quick.until("journal", region="r39", seconds=60)
+        for number in range(4):
             name = f"r{number}"
             stub.CordonRegion(regions.CordonRegionRequest(group=group, name=name, reason="a test"))
             await quick.until("journal", region=name, kind="cordon-set", seconds=60)
             await quick.next("status")
-    await slow.until("journal", region="r7", kind="cordon-set", seconds=60)
+    await slow.until("journal", region="r3", kind="cordon-set", seconds=60)
     await slow.next("status")
     last = slow.seen[-1].data["regions"]
-    assert sum(region["cordoned"] for region in last) == 8
+    assert sum(region["cordoned"] for region in last) == 4
     assert slow.numbers() == quick.numbers()
     assert slow.kinds().count("status") < quick.kinds().count("status")
 
