@@ -155,6 +155,8 @@ async def test_a_client_that_rejects_every_version_does_not_fill_the_journal() -
         for number in range(10):
             sent = await call.read()
             await call.write(ask(ENDPOINTS, "shop", nonce=sent.nonce, error="no such port"))
+            # A rejection that comes behind the next version is one of nothing.
+            await until(lambda: "no such port" in made.output.trouble)
             made.output.apply(replace(TRAFFIC, version=8 + number, read=row(eu=0.1 + number / 20, us=0.2)))
         sent = await call.read()
         for number in range(REJECTIONS_TOLD_MAX + 20):
