@@ -7,7 +7,7 @@ lost. Envoy counts every try of a request, and as an error what failed though an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeAlias
 
 import grpc
@@ -38,7 +38,9 @@ class Loads:
         self.reports_count = 0
         self._classes = {group: READ, group + WRITE_SUFFIX: WRITE}
         self._counted = counted
-        self._readers: set[asyncio.Task[None]] = set()
+        self._readers: set[asyncio.Task[bool]] = set()
+        self._streams = 0
+        self._closed = False
         self.traffic: Traffic | None = None
         """It knows which regions are registered; what is said of others is not counted."""
 
@@ -55,29 +57,20 @@ class Loads:
 
     def close(self) -> None:
         """End every stream."""
+        self._closed = True
         for reader in self._readers:
             reader.cancel()
 
     async def _serve(self, requests: AsyncIterator[Any], context: Context) -> None:
-        if len(self._readers) >= CLIENTS_MAX:
+        if self._streams >= CLIENTS_MAX:
             raise Exhausted(f"{CLIENTS_MAX} clients report already", "XDS_CLIENTS")
-        reader = asyncio.create_task(self._read(requests, context), name="xds load reports")
-        self._readers.add(reader)
+        self._streams += 1
         try:
-            await asyncio.wait((reader,))
-            if not reader.cancelled():
-                reader.result()
-        finally:
-            self._readers.discard(reader)
-            reader.cancel()
-
-    async def _read(self, requests: AsyncIterator[Any], context: Context) -> None:
-        begun = False
-        async for request in requests:
-            if not begun:
-                # The first says who it is, and wants to know what to report. Clusters may have names of their own, and
-                # be known by what they ask endpoints for; clients that cannot report all are asked for the usual.
-                begun = True
+            # The first says who it is, and wants to know what to report. Clusters may have names of their own, and be
+            # known by what they ask endpoints for; clients that cannot report all are asked for the usual.
+            if await self._until_closed(self._first(requests)):
+                # Nothing may cancel this: a stream whose first message is cut off can not be ended well (gRPC would
+                # send its headers twice).
                 await context.write(
                     message("envoy.service.load_stats.v3.LoadStatsResponse")(
                         send_all_clusters=True,
@@ -85,7 +78,33 @@ class Loads:
                         load_reporting_interval={"seconds": INTERVAL_S},
                     )
                 )
+                await self._until_closed(self._rest(requests))
+        finally:
+            self._streams -= 1
+
+    async def _until_closed(self, reading: Coroutine[Any, Any, bool]) -> bool:
+        """What `reading` says, or False where `close` ended it."""
+        reader = asyncio.create_task(reading, name="xds load reports")
+        self._readers.add(reader)
+        if self._closed:
+            reader.cancel()
+        try:
+            await asyncio.wait((reader,))
+            return not reader.cancelled() and reader.result()
+        finally:
+            self._readers.discard(reader)
+            reader.cancel()
+
+    async def _first(self, requests: AsyncIterator[Any]) -> bool:
+        async for request in requests:
             self.hear(request)
+            return True
+        return False
+
+    async def _rest(self, requests: AsyncIterator[Any]) -> bool:
+        async for request in requests:
+            self.hear(request)
+        return True
 
     def hear(self, request: Any) -> None:
         """Count one report."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -16,7 +16,7 @@ from primacy_agent.dataplane.config import XdsConfig
 from primacy_agent.dataplane.outputs import Figure
 from primacy_agent.dataplane.xds.descriptors import message
 from primacy_agent.dataplane.xds.kinds import CLUSTER, ENDPOINTS
-from primacy_agent.dataplane.xds.loads import INTERVAL_S, READ, WRITE
+from primacy_agent.dataplane.xds.loads import INTERVAL_S, READ, WRITE, Loads
 from primacy_agent.dataplane.xds.output import REJECTIONS_TOLD_MAX, XdsOutput
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.server import PortInUse
@@ -209,6 +209,25 @@ async def test_streams_end_well_when_the_server_does() -> None:
         assert await call.read() is grpc.aio.EOF
         assert await call.code() is grpc.StatusCode.OK
         assert await loads.code() is grpc.StatusCode.OK
+
+
+async def test_a_close_does_not_cut_off_the_greeting_of_a_load_report_stream() -> None:
+    # gRPC would send the headers once more with the status, and refuse that: the client saw UNAVAILABLE.
+    loads = Loads("shop", lambda *counted: None)
+    written: list[str] = []
+
+    class Context:
+        async def write(self, _wanted: Any) -> None:
+            loads.close()
+            await asyncio.sleep(0)
+            written.append("whole")
+
+    async def requests() -> AsyncIterator[Any]:
+        yield Report()
+        await asyncio.Event().wait()
+
+    await asyncio.wait_for(loads._serve(requests(), cast("Any", Context())), 5)
+    assert written == ["whole"]
 
 
 async def test_it_serves_on_a_unix_socket_and_refuses_a_port_in_use(tmp_path: Path) -> None:
