@@ -59,7 +59,7 @@ class Node:
         self._state = state
         self._tasks = Tasks()
         self.outputs = make_outputs(
-            config.dataplane, config.group, config.region, state.path, self.notices.tell, self.counted, self._tasks
+            config.dataplane, config.group, state.path, self.notices.tell, self.counted, self._tasks
         )
         self._kept = KeptWeights(state.path, config.group, config.region, self._tasks)
         self.rows = Rows(config.group, config.region, self.holder, self._kept, self.notices.tell)

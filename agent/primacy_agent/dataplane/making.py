@@ -12,11 +12,10 @@ from primacy_agent.tasks import Tasks
 
 
 def make_outputs(
-    config: DataplaneConfig, group: str, region: str, state_folder: Path, tell: Tell, counted: Counted, tasks: Tasks
+    config: DataplaneConfig, group: str, state_folder: Path, tell: Tell, counted: Counted, tasks: Tasks
 ) -> Outputs:
     """None of them is started yet. Raises ListenError where the installation is not whole."""
     found: list[Output] = []
-    del region
     if config.haproxy.address:
         from primacy_agent.dataplane.haproxy import HaproxyChecks
 
@@ -24,9 +23,11 @@ def make_outputs(
     if config.file.is_wanted:
         found += _file(config.file, state_folder, tell, tasks)
     if config.xds.address:
+        from primacy_agent.dataplane.kept_addresses import KeptAddresses
         from primacy_agent.dataplane.xds.output import XdsOutput
 
-        found.append(XdsOutput(config.xds, config.resolve_interval.seconds, group, tell, counted))
+        kept = KeptAddresses(state_folder, tasks)
+        found.append(XdsOutput(config.xds, config.resolve_interval.seconds, group, tell, counted, kept=kept))
     return Outputs(found)
 
 

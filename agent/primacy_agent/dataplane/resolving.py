@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from primacy_agent.dataplane.addresses import Found, Places, locate, merged, names_in
+from primacy_agent.dataplane.kept_addresses import KeptAddresses
 
 RETRY_S = 2.0
 """After a look-up that failed, or `interval_s` if that is shorter."""
@@ -25,10 +26,22 @@ def look_up(host: str) -> list[str]:
 class Resolver:
     """Knows what names stand for. Everything but the look-ups runs on the event loop's thread."""
 
-    def __init__(self, interval_s: float, changed: Callable[[], None], lookup: Lookup = look_up) -> None:
-        """`changed` is called when a name stands for something else, or could not be looked up, or could again."""
+    def __init__(
+        self,
+        interval_s: float,
+        changed: Callable[[], None],
+        lookup: Lookup = look_up,
+        kept: KeptAddresses | None = None,
+    ) -> None:
+        """`changed` is called when a name stands for something else, or could not be looked up, or could again.
+
+        What an earlier life `kept` of a name serves where its first look-up fails.
+        """
         self._interval_s = interval_s
         self._changed = changed
+        self._kept = kept
+        self._last = dict(kept.earlier) if kept is not None else {}
+        """What each name stood for when it was last looked up with success, by this life or an earlier one."""
         self._lookup = lookup
         self._endpoints: tuple[tuple[str, str], ...] = ()
         self._known: dict[str, Found] = {}
@@ -61,6 +74,8 @@ class Resolver:
         for timer in self._due.values():
             timer.cancel()
         self._due.clear()
+        if self._kept is not None:
+            self._kept.close()
 
     def _look(self, host: str) -> None:
         self._due.pop(host, None)
@@ -88,10 +103,15 @@ class Resolver:
         if self._closed or host not in self._wanted:
             return
         before = self._known.get(host)
-        found = merged(before, ips, problem)
+        found = merged(before or Found(self._last.get(host, ())), ips, problem)
         wait_s = min(RETRY_S, self._interval_s) if found.problem else self._interval_s
         self._due[host] = asyncio.get_running_loop().call_later(wait_s, self._look, host)
         if found != before:
             self._known[host] = found
+            if self._last.get(host, ()) != found.ips:
+                self._last = {name: ips for name, ips in self._last.items() if name in self._wanted}
+                self._last[host] = found.ips
+                if self._kept is not None:
+                    self._kept.keep(self._last)
             self.places = locate(self._endpoints, self._known)
             self._changed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,9 @@ from primacy_agent.dataplane.addresses import (
     names_in,
     parse_endpoint,
 )
+from primacy_agent.dataplane.kept_addresses import KeptAddresses
 from primacy_agent.dataplane.resolving import Resolver, look_up
+from primacy_agent.tasks import Tasks
 
 
 @pytest.mark.parametrize(
@@ -118,3 +121,37 @@ async def test_the_systems_resolver_is_asked_and_its_no_is_a_problem_not_an_exce
     assert resolver.places.addresses.keys() == {"us"}
     assert resolver.places.problems.keys() == {"eu", "ap"}
     resolver.close()
+
+
+async def test_what_names_stood_for_serves_the_next_life_while_they_cannot_be_looked_up(tmp_path: Path) -> None:
+    answers = {"web.internal": ["10.0.0.1"], "db.internal": ["10.0.0.5"]}
+    changes: asyncio.Queue[None] = asyncio.Queue()
+
+    def lookup(host: str) -> list[str]:
+        if host not in answers:
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return answers[host]
+
+    async def life() -> tuple[Tasks, Resolver]:
+        tasks = Tasks()
+        resolver = Resolver(60, lambda: changes.put_nowait(None), lookup, KeptAddresses(tmp_path, tasks))
+        resolver.follow((("us", "web.internal:80"), ("eu", "db.internal:80"), ("ap", "new.internal:80")))
+        while resolver.places.waiting:
+            await changes.get()
+        return tasks, resolver
+
+    for expected in ({"us": "10.0.0.1", "eu": "10.0.0.5"}, {"us": "10.0.0.1", "eu": "10.0.0.6"}):
+        tasks, resolver = await life()
+        assert {region: ips[0][0] for region, ips in resolver.places.addresses.items()} == expected
+        await tasks.stop()
+        resolver.close()
+        # In the next life one name cannot be looked up, and the other has moved.
+        answers = {"db.internal": ["10.0.0.6"]}
+    assert "its last addresses are kept" in resolver.places.problems["us"]
+    assert "kept" not in resolver.places.problems["ap"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"addresses": {"web.internal": ["nowhere"]}}', '{"addresses": 3}'])
+async def test_kept_addresses_that_are_damaged_are_left_aside(tmp_path: Path, content: str) -> None:
+    (tmp_path / "addresses.json").write_text(content)
+    assert KeptAddresses(tmp_path, Tasks()).earlier == {}

@@ -62,7 +62,6 @@ async def running(folder: Path, **settings: object) -> AsyncIterator[Running]:
     outputs = make_outputs(
         DataplaneConfig(file=file),
         "shop",
-        "us",
         folder,
         lambda *event: told.append(event),
         lambda *_: None,

@@ -11,6 +11,7 @@ from primacy_wire.server import listen, make_server
 from primacy_agent.core.traffic import Traffic
 from primacy_agent.dataplane.addresses import Places
 from primacy_agent.dataplane.config import UNIX, XdsConfig
+from primacy_agent.dataplane.kept_addresses import KeptAddresses
 from primacy_agent.dataplane.outputs import Counted, Figure, Tell, XdsClientView
 from primacy_agent.dataplane.resolving import Lookup, Resolver, look_up
 from primacy_agent.dataplane.xds.building import build_assignments, build_frame, freeze, problems_of
@@ -39,11 +40,12 @@ class XdsOutput:
         tell: Tell,
         counted: Counted,
         lookup: Lookup = look_up,
+        kept: KeptAddresses | None = None,
     ) -> None:
         self._config = config
         self._address = config.address
         self._tell = tell
-        self._resolver = Resolver(resolve_interval_s, self._publish, lookup)
+        self._resolver = Resolver(resolve_interval_s, self._publish, lookup, kept)
         self._traffic: Traffic | None = None
         self._inconsistent = ""
         self._missing: dict[str, str] = {}
