@@ -49,13 +49,12 @@ class KeptFile:
     async def _write_all(self) -> None:
         try:
             while self._newest is not None:
-                newest, self._newest = self._newest, None
-                try:
-                    await asyncio.to_thread(self._write, *newest)
-                except asyncio.CancelledError:
-                    # It may not have begun: `close` writes it, if nothing newer has come and it is not on the disk.
-                    self._newest = self._newest or newest
-                    raise
+                newest = self._newest
+                # Left in its place until it is written: a write that is cancelled may not have begun, and `close` makes
+                # up for it.
+                await asyncio.to_thread(self._write, *newest)
+                if self._newest is newest:
+                    self._newest = None
                 await asyncio.sleep(GAP_S)
         finally:
             self._writing = None
