@@ -19,10 +19,12 @@ BEHIND_NS = 1_000_000_000
 
 def replication_screen(status: GetReplicationStatusResponse, wide: bool) -> Renderable:
     parked = [(region, one) for region in status.regions for one in region.parked]
+    transfers = [one for region in status.regions for one in region.transfers]
     risky = status.at_risk if wide else status.at_risk[:AT_RISK_SHOWN]
     return stack(
         _facts(status),
         _regions(status.regions, wide) if status.regions else "No region is registered.",
+        _transfers(transfers) if transfers else None,
         _parked(parked) if parked else None,
         _at_risk(risky) if risky else None,
     )
@@ -71,6 +73,20 @@ def _row(region: RegionReplication, wide: bool) -> list[Cell]:
     if wide:
         row.append(f"{size(region.uplink)}/s" if region.uplink else "-")
     return [*row, notes]
+
+
+def _transfers(transfers: Iterable[replication_pb2.Transfer]) -> Renderable:
+    rows = [
+        (
+            one.agent,
+            str(one.sequence),
+            one.key,
+            f"{size(one.received)} of {size(one.size)}",
+            f"{one.received / one.size:.0%}" if one.size else "-",
+        )
+        for one in transfers
+    ]
+    return table(("FETCHING", "ENTRY", "KEY", "HERE", ""), rows, right=("ENTRY", "HERE", ""))
 
 
 def _parked(parked: list[tuple[RegionReplication, replication_pb2.ParkedEntry]]) -> Renderable:

@@ -168,6 +168,24 @@ def test_every_panel_shows_what_the_api_says(up: Up, watched: Watched) -> None:
         expect(shown).to_contain_text(event["message"].replace("`", ""))
 
 
+def test_a_model_on_its_way_is_shown_with_how_much_of_it_came(watched: Watched) -> None:
+    # A transfer that lasts is more than this cluster can have: one is put into what the coordinator says.
+    watched.page.add_init_script("""
+        const add = EventSource.prototype.addEventListener;
+        EventSource.prototype.addEventListener = function (name, take) {
+          add.call(this, name, name !== "replication" ? take : (event) => {
+            const told = JSON.parse(event.data);
+            told.regions.find((each) => each.region === "eu-west").transfers.push(
+              { sequence: "7", key: "bert", agent: "eu-west/agent-1", received: "450000000", size: "1000000000" });
+            take({ data: JSON.stringify(told) });
+          });
+        };
+    """)
+    page = watched.open()
+    shown = page.locator("[data-test=transfer]")
+    expect(shown).to_contain_text("eu-west/agent-1 fetches bert (entry 7): 429 MiB of 954 MiB, 45 %")
+
+
 def test_what_was_measured_is_charted(up: Up, watched: Watched) -> None:
     settle(up)
     until(lambda: "series" in api(up, "StatusService/QueryMetrics", series="request_rate"), "something was measured")

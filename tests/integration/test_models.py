@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from primacy.agent.v1 import local_service_pb2 as pb
-from primacy.v1 import replication_pb2
+from primacy.v1 import replication_pb2, replication_service_pb2
 from primacy_wire.rpc_errors import from_rpc_error
 
 from tests.integration.clusters import AgentProcess, Cluster, until
@@ -144,12 +144,25 @@ def test_the_origin_may_die_once_another_region_has_it(make: Callable[..., Clust
 def test_a_fetch_goes_on_after_a_kill(make: Callable[..., Cluster], model: Path) -> None:
     cluster = make(bandwidth=1_000_000)
     _, eu, us = cluster.agents
-    publish(us, model)
+    # By default the answer waits until another region has it, and there would be nothing left to cut off.
+    publish(us, model, durability=replication_pb2.DURABILITY_LOCAL)
 
     def here() -> int:
         versions = shown(eu).versions
         return versions[0].bytes_here if versions else 0
 
+    def on_its_way() -> bool:
+        """As the coordinator tells it, by what eu reports."""
+        request = replication_service_pb2.GetReplicationStatusRequest()
+        regions = cluster.replication.GetReplicationStatus(request, timeout=5).regions
+        return any(
+            (one.agent, one.key, one.size) == (eu.name, "bert", shown(eu).versions[0].size)
+            and 0 < one.received < one.size
+            for region in regions
+            for one in region.transfers
+        )
+
+    until(on_its_way, "the coordinator shows what comes to eu")
     for part in (1_000_000, 2_500_000, 4_000_000):
         until(lambda part=part: here() >= part, f"{part} bytes at eu", 40)
         eu.kill()
@@ -159,6 +172,7 @@ def test_a_fetch_goes_on_after_a_kill(make: Callable[..., Cluster], model: Path)
     status = until(lambda: eu.local.GetStatus(pb.GetStatusRequest(), timeout=5).replication, "eu is up")
     assert (status.queued, list(status.parked)) == (0, [])
     assert status.received >= status.settled >= 1
+    until(lambda: not on_its_way(), "nothing is under way any more")
 
 
 def test_what_was_damaged_is_mended_from_others(make: Callable[..., Cluster], model: Path) -> None:

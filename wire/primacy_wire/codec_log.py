@@ -11,7 +11,9 @@ from primacy_wire.codec_parts import TEXT_MAX, Checks
 from primacy_wire.entries import entry_from_proto, entry_to_proto
 from primacy_wire.errors import BadField, InvalidRequest
 from primacy_wire.log_messages import (
+    FETCHING_COUNT_MAX,
     Entries,
+    Fetching,
     GroupMetrics,
     MetricsSnapshot,
     ParkedNote,
@@ -45,6 +47,9 @@ def progress_to_proto(progress: Progress) -> pb.Progress:
         verified=progress.verified,
         uplink=progress.uplink,
         models=dict(progress.models),
+        fetching=[
+            pb.Fetching(sequence=one.sequence, received=one.received, size=one.size) for one in progress.fetching
+        ],
     )
 
 
@@ -66,6 +71,10 @@ def progress_from_proto(proto: pb.Progress) -> Progress:
         if not is_model_name(model):
             checks.refuse(f"models.{model[:TEXT_MAX]}", f"the key {MODEL_NAME_RULE}")
         checks.count(f"models.{model[:TEXT_MAX]}", sequence, least=1)
+    for index, one in enumerate(proto.fetching):
+        checks.count(f"fetching[{index}].sequence", one.sequence, least=1)
+        checks.count(f"fetching[{index}].received", one.received)
+        checks.count(f"fetching[{index}].size", one.size)
     checks.finish()
     return Progress(
         proto.incarnation,
@@ -78,6 +87,7 @@ def progress_from_proto(proto: pb.Progress) -> Progress:
         tuple(proto.verified),
         proto.uplink,
         tuple(sorted(proto.models.items())),
+        tuple(Fetching(one.sequence, one.received, one.size) for one in proto.fetching[:FETCHING_COUNT_MAX]),
     )
 
 

@@ -86,6 +86,21 @@ class ParkedNote:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetching:
+    """A model that an agent fetches."""
+
+    sequence: int
+    received: int
+    """Bytes on its disk, verified."""
+    size: int
+    """Bytes in all."""
+
+
+FETCHING_COUNT_MAX = 32
+"""So many are told of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far an agent has come in the log. Said after every hello, at every change, and with every report while the
     coordinator's log is ahead: it may be said twice, and never goes back but with a snapshot."""
@@ -106,6 +121,8 @@ class Progress:
     """Bytes per second that it could send lately; 0: not measured."""
     models: tuple[tuple[str, int], ...] = ()
     """(name, sequence) of the applied version of each model, sorted."""
+    fetching: tuple[Fetching, ...] = ()
+    """Of this moment, the oldest entries first; no more than `FETCHING_COUNT_MAX`. For people."""
 
 
 # ---- to an agent

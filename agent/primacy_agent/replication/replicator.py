@@ -9,7 +9,16 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 from primacy_wire.instant import SECOND_NS
-from primacy_wire.log_messages import Entries, Entry, EntryKind, Progress, RetryParked, TransferPlan
+from primacy_wire.log_messages import (
+    FETCHING_COUNT_MAX,
+    Entries,
+    Entry,
+    EntryKind,
+    Fetching,
+    Progress,
+    RetryParked,
+    TransferPlan,
+)
 
 from primacy_agent.core.replica import events as r
 from primacy_agent.core.replica.memory import Begin
@@ -88,7 +97,12 @@ class Replicator:
     @property
     def progress(self) -> Progress:
         """What the coordinator shall hear: only what is durable (I7)."""
-        return replace(self._progress, uplink=self._fetcher.uplink)
+        fetching = sorted(self.fetching.items())[:FETCHING_COUNT_MAX]
+        return replace(
+            self._progress,
+            uplink=self._fetcher.uplink,
+            fetching=tuple(Fetching(sequence, here, size) for sequence, (here, size) in fetching),
+        )
 
     @property
     def is_behind(self) -> bool:

@@ -258,6 +258,18 @@ class Safety(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TransferView:
+    """A model on its way to an agent."""
+
+    agent: str
+    key: str
+    sequence: int
+    received: int
+    """Bytes there, verified."""
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class RegionLogView:
     """How far one region has come in the log."""
 
@@ -272,6 +284,8 @@ class RegionLogView:
     """Required models whose current version no agent of it has applied."""
     uplink: int = 0
     """Bytes per second that its agents could send lately; 0: not measured."""
+    transfers: tuple[TransferView, ...] = ()
+    """What its agents fetch now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,12 @@ def _render_region(view: RegionLogView) -> replication_pb2.RegionReplication:
         )
         for agent, note in view.parked
     )
+    rendered.transfers.extend(
+        replication_pb2.Transfer(
+            sequence=one.sequence, key=one.key, agent=one.agent, received=one.received, size=one.size
+        )
+        for one in view.transfers
+    )
     if view.lag != Lag():
         rendered.lag_entries = view.lag.entries
         rendered.lag_bytes = view.lag.bytes

@@ -84,21 +84,28 @@ function Lags({ now, head }) {
   `;
 }
 
-/** What is on its way now: regions that have something to fetch, and what only one region has yet. */
+/** What is on its way now: models that agents fetch, what regions have not applied, and what only one region has yet. */
 function Transfers({ now }) {
-  const fetching = now.regions.filter((each) => Number(each.lagBytes) > 0 || each.missingModels.length);
-  if (!fetching.length && !now.atRisk.length) return null;
+  const transfers = now.regions.flatMap((each) => each.transfers);
+  const behind = now.regions.filter((each) => (Number(each.lagBytes) > 0 || each.missingModels.length) && !each.transfers.length);
+  if (!transfers.length && !behind.length && !now.atRisk.length) return null;
   return html`
     <h3>Under way</h3>
     <ul class="plain">
-      ${fetching.map(
-        (each) =>
-          html`<li key=${each.region}>${each.region} fetches ${bytes(each.lagBytes)}${Number(each.uplink) ? `; can send ${bytes(each.uplink)}/s itself` : ""}</li>`,
-      )}
+      ${transfers.map((each) => html`<${Transfer} key=${`${each.agent} ${each.sequence}`} transfer=${each} />`)}
+      ${behind.map((each) => html`<li key=${each.region}>${each.region} has ${bytes(each.lagBytes)} still to apply</li>`)}
       ${now.atRisk.slice(0, 5).map((entry) => html`<li key=${entry.sequence}><span class="warn">${entry.sequence} ${entry.key}</span> (${bytes(entry.size)}) is with ${entry.origin} alone</li>`)}
     </ul>
   `;
 }
+
+const Transfer = ({ transfer }) => {
+  const share = Number(transfer.size) ? Number(transfer.received) / Number(transfer.size) : 0;
+  return html`<li data-test="transfer">
+    ${transfer.agent} fetches ${transfer.key} (entry ${transfer.sequence}): ${bytes(transfer.received)} of ${bytes(transfer.size)}, ${Math.floor(100 * share)} %
+    <${Bar} share=${share} colour=${colourOf(transfer.agent.split("/")[0])} />
+  </li>`;
+};
 
 const Conflict = ({ conflict }) => html`
   <li>

@@ -387,6 +387,7 @@ class Progress(message.Message):
     VERIFIED_FIELD_NUMBER: builtins.int
     UPLINK_FIELD_NUMBER: builtins.int
     MODELS_FIELD_NUMBER: builtins.int
+    FETCHING_FIELD_NUMBER: builtins.int
     incarnation: builtins.str
     """The life that says so."""
     store_id: builtins.str
@@ -411,6 +412,10 @@ class Progress(message.Message):
     def models(self) -> containers.ScalarMap[builtins.str, builtins.int]:
         """Models whose current version is applied: name to sequence."""
 
+    @builtins.property
+    def fetching(self) -> containers.RepeatedCompositeFieldContainer[Fetching]:
+        """Models that it fetches now, the oldest entries first; no more than 32 of them."""
+
     def __init__(
         self,
         *,
@@ -423,10 +428,39 @@ class Progress(message.Message):
         verified: abc.Iterable[builtins.int] | None = ...,
         uplink: builtins.int = ...,
         models: abc.Mapping[builtins.str, builtins.int] | None = ...,
+        fetching: abc.Iterable[Fetching] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["chain", b"chain", "incarnation", b"incarnation", "models", b"models", "parked", b"parked", "received", b"received", "settled", b"settled", "store_id", b"store_id", "uplink", b"uplink", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["chain", b"chain", "fetching", b"fetching", "incarnation", b"incarnation", "models", b"models", "parked", b"parked", "received", b"received", "settled", b"settled", "store_id", b"store_id", "uplink", b"uplink", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Fetching(message.Message):
+    """A model that an agent fetches."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    RECEIVED_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    sequence: builtins.int
+    """Number of its entry."""
+    received: builtins.int
+    """Bytes that are on the agent's disk, verified."""
+    size: builtins.int
+    """Bytes in all."""
+    def __init__(
+        self,
+        *,
+        sequence: builtins.int = ...,
+        received: builtins.int = ...,
+        size: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["received", b"received", "sequence", b"sequence", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

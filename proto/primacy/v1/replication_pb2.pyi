@@ -465,6 +465,7 @@ class RegionReplication(message.Message):
     HEARD_FIELD_NUMBER: builtins.int
     MISSING_MODELS_FIELD_NUMBER: builtins.int
     UPLINK_FIELD_NUMBER: builtins.int
+    TRANSFERS_FIELD_NUMBER: builtins.int
     region: builtins.str
     """Name of the region."""
     settled: builtins.int
@@ -489,6 +490,10 @@ class RegionReplication(message.Message):
     def missing_models(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Required models that it has not applied."""
 
+    @builtins.property
+    def transfers(self) -> containers.RepeatedCompositeFieldContainer[Transfer]:
+        """Models that its agents fetch now, as their newest reports say."""
+
     def __init__(
         self,
         *,
@@ -501,10 +506,11 @@ class RegionReplication(message.Message):
         heard: builtins.bool | None = ...,
         missing_models: abc.Iterable[builtins.str] | None = ...,
         uplink: builtins.int | None = ...,
+        transfers: abc.Iterable[Transfer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_heard", b"_heard", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "_settled", b"_settled", "_uplink", b"_uplink", "heard", b"heard", "lag_age", b"lag_age", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "settled", b"settled", "uplink", b"uplink"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_heard", b"_heard", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "_settled", b"_settled", "_uplink", b"_uplink", "heard", b"heard", "lag_age", b"lag_age", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "missing_models", b"missing_models", "parked", b"parked", "region", b"region", "settled", b"settled", "uplink", b"uplink"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_heard", b"_heard", "_lag_bytes", b"_lag_bytes", "_lag_entries", b"_lag_entries", "_settled", b"_settled", "_uplink", b"_uplink", "heard", b"heard", "lag_age", b"lag_age", "lag_bytes", b"lag_bytes", "lag_entries", b"lag_entries", "missing_models", b"missing_models", "parked", b"parked", "region", b"region", "settled", b"settled", "transfers", b"transfers", "uplink", b"uplink"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__heard: _TypeAlias = typing.Literal["heard"]  # noqa: Y015
     _WhichOneofArgType__heard: _TypeAlias = typing.Literal["_heard", b"_heard"]  # noqa: Y015
@@ -526,3 +532,46 @@ class RegionReplication(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__settled) -> _WhichOneofReturnType__settled | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__uplink) -> _WhichOneofReturnType__uplink | None: ...
+
+@typing.final
+class Transfer(message.Message):
+    """A model on its way to an agent."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    AGENT_FIELD_NUMBER: builtins.int
+    RECEIVED_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    sequence: builtins.int
+    """Number of its entry."""
+    key: builtins.str
+    """Its key: the name of the model."""
+    agent: builtins.str
+    """The agent that fetches it: `REGION/AGENT`."""
+    received: builtins.int
+    """Bytes that are on that agent's disk, verified."""
+    size: builtins.int
+    """Bytes in all."""
+    def __init__(
+        self,
+        *,
+        sequence: builtins.int = ...,
+        key: builtins.str = ...,
+        agent: builtins.str = ...,
+        received: builtins.int | None = ...,
+        size: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_received", b"_received", "_size", b"_size", "received", b"received", "size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_received", b"_received", "_size", b"_size", "agent", b"agent", "key", b"key", "received", b"received", "sequence", b"sequence", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__received: _TypeAlias = typing.Literal["received"]  # noqa: Y015
+    _WhichOneofArgType__received: _TypeAlias = typing.Literal["_received", b"_received"]  # noqa: Y015
+    _WhichOneofReturnType__size: _TypeAlias = typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = typing.Literal["_size", b"_size"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__received) -> _WhichOneofReturnType__received | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...

@@ -113,6 +113,15 @@ def test_a_region_that_is_not_heard_has_no_figures() -> None:
     assert rows["us"] == ["us", "20", "0", "0", "bytes", "-", "-", "9", "MB/s"]
 
 
+def test_what_is_under_way_is_shown_with_how_much_of_it_came() -> None:
+    found = status()
+    found.regions[1].transfers.add(sequence=18, key="bert", agent="eu/one", received=450_000_000, size=1_000_000_000)
+    lines = screen(found).splitlines()
+    [at] = [number for number, line in enumerate(lines) if line.startswith("FETCHING")]
+    assert lines[at + 1].split() == ["eu/one", "18", "bert", "450", "MB", "of", "1", "GB", "45%"]
+    assert "FETCHING" not in screen(status())
+
+
 def test_the_screen_names_what_needs_a_person() -> None:
     found = status(stalled=True, open_conflicts=2, at_risk_count=11)
     found.stalled_for.FromSeconds(7)

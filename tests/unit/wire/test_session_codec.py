@@ -17,6 +17,7 @@ from primacy_wire.log_messages import (
     Entries,
     Entry,
     EntryKind,
+    Fetching,
     GroupMetrics,
     MetricsSnapshot,
     ParkedNote,
@@ -185,6 +186,7 @@ PROGRESS = st.builds(
     st.lists(EPOCHS, max_size=3).map(tuple),
     COUNTS,
     st.dictionaries(PARTS, EPOCHS, max_size=3).map(lambda found: tuple(sorted(found.items()))),
+    st.lists(st.builds(Fetching, EPOCHS, COUNTS, COUNTS), max_size=3).map(tuple),
 )
 PLANS = st.builds(
     TransferPlan,

@@ -12,7 +12,7 @@ from primacy_coordinator.core.log import durability, progress
 from primacy_coordinator.core.log.ledger import Ledger, conflict_number
 from primacy_coordinator.core.log_model import ConflictRecord, ConflictState
 from primacy_coordinator.core.state import Session, State
-from primacy_coordinator.core.views import EntriesView, LogView, RegionLogView, Safety
+from primacy_coordinator.core.views import EntriesView, LogView, RegionLogView, Safety, TransferView
 
 AT_RISK_SHOWN = 1_000
 """The oldest of those that are at risk; the others are counted."""
@@ -57,6 +57,12 @@ def region_log(state: State, name: str, now_ns: int) -> RegionLogView:
         parked=tuple((agent, note) for agent, one in said for note in one.parked),
         missing_models=progress.missing_models(state, name),
         uplink=sum(one.uplink for _, one in said),
+        transfers=tuple(
+            TransferView(agent, record.entry.key, one.sequence, one.received, one.size)
+            for agent, told in said
+            for one in told.fetching
+            if (record := state.log.records.get(one.sequence)) is not None
+        ),
     )
 
 
