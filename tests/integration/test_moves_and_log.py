@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from primacy.agent.v1 import local_service_pb2 as pb
-from primacy.v1 import election_pb2, election_service_pb2
+from primacy.v1 import election_pb2, election_service_pb2, replication_pb2
 from primacy_wire.rpc_errors import from_rpc_error
 
 from tests.integration.clusters import AgentProcess, Cluster, until
@@ -83,9 +83,12 @@ def test_a_planned_move_waits_until_the_other_region_has_everything(tmp_path: Pa
     model = tmp_path / "weights.bin"
     model.write_bytes(random.Random(2).randbytes(4_000_000))
     (tmp_path / "group").mkdir()
-    with Cluster(tmp_path / "group", replication={"bandwidth": 1_000_000}, switchoverTimeout="40s") as cluster:
+    with Cluster(tmp_path / "group", replication={"bandwidth": 500_000}, switchoverTimeout="40s") as cluster:
         _, eu, us = cluster.agents
-        list(us.local.Publish(pb.PublishRequest(name="m", path=str(model)), timeout=60))
+        # By default the answer waits until another region has it: the move would have nothing to wait for.
+        local = replication_pb2.DURABILITY_LOCAL
+        list(us.local.Publish(pb.PublishRequest(name="m", path=str(model), durability=local), timeout=60))
+        assert not (eu.state / "models/m/current").exists()
         sequence = us.local.GetStatus(pb.GetStatusRequest(), timeout=5).replication.head
         request = election_service_pb2.FailoverRequest(
             target_region="eu-west", reason="a test", owner="test", wait=True, override_rules=["LAG", "PARKED"]
