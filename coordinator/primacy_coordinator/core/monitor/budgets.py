@@ -56,6 +56,11 @@ class SloFigure:
         return next((burn.rate for burn in self.burns if burn.window_s >= window_s), None)
 
 
+_MEASURED_BY = {
+    SloIndicator.AVAILABILITY: "active",
+    SloIndicator.SUCCESS: "request_rate",
+    SloIndicator.LATENCY: "latency_seconds",
+}
 Part = tuple[float, float, float]
 """Of one step: (good, total, seconds in which it was measured)."""
 
@@ -99,12 +104,12 @@ class Ledger:
         self._tens, self._minutes, self._hours = _Track(), _Track(), _Track()
         self._rewinds = 0
 
-    def follow(self, tiers: Tiers, regions: Sequence[str]) -> Iterator[None]:
-        """Read what is new, bit by bit. `regions`: all of the group."""
+    def follow(self, tiers: Tiers) -> Iterator[None]:
+        """Read what is new, bit by bit. The group is all regions that it ever had."""
         if self._rewinds != tiers.rewinds:
             self._rewinds = tiers.rewinds
             self._tens, self._minutes, self._hours = _Track(), _Track(), _Track()
-        names = (self.region,) if self.region else tuple(regions)
+        names = (self.region,) if self.region else tiers.slots.regions(_MEASURED_BY[self.slo.indicator])
         if self.slo.indicator is SloIndicator.LATENCY:
             yield from self._read(tiers.sketch_rings, _Latency(tiers, names, self.slo.threshold_ns / SECOND_NS))
         elif self.slo.indicator is SloIndicator.SUCCESS:

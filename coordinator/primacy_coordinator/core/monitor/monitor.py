@@ -22,7 +22,16 @@ from primacy_coordinator.core.monitor.sampling import Sampler
 from primacy_coordinator.core.monitor.seen import Seen, share_of
 from primacy_coordinator.core.monitor.series import Kind, kind_of
 from primacy_coordinator.core.monitor.slots import Explosion
-from primacy_coordinator.core.monitor.tiers import LIMITS, TEN_S, Block, Limits, Tiers
+from primacy_coordinator.core.monitor.tiers import (
+    HOUR_S,
+    LIMITS,
+    MINUTE_S,
+    MINUTES_KEPT_S,
+    TEN_S,
+    Block,
+    Limits,
+    Tiers,
+)
 from primacy_coordinator.core.views import ExplanationView
 
 
@@ -103,7 +112,7 @@ class Monitor:
             windows_s = _burn_windows_s(seen, slo)
             for region in ("", *(regions if slo.per_region else ())):
                 ledger = self._ledgers[slo, region] = before.get((slo, region)) or Ledger(slo, region)
-                yield from ledger.follow(self.tiers, regions)
+                yield from ledger.follow(self.tiers)
                 found.append(ledger.figure(self.tiers.second + 1, windows_s))
                 yield
         self.slos = tuple(found)
@@ -138,7 +147,7 @@ class Monitor:
 
     def regions(self, series: str) -> tuple[str, ...]:
         """Regions that have the series, sorted."""
-        return tuple(sorted({key.region for key, _ in self.tiers.slots.named(series)}))
+        return self.tiers.slots.regions(series)
 
     def latest(
         self, series: str, region: str, aggregation: Aggregation | None, quantile: float, window_ns: int
@@ -152,7 +161,7 @@ class Monitor:
         if kind_of(series).distribution:
             window_s = max(window_s, 2 * TEN_S)
         regions = (region,) if region else ()
-        query = Query(series, last - window_s, last, window_s, regions, "", True, aggregation, quantile)
+        query = Query(series, last - window_s, last, _step_of(window_s), regions, "", True, aggregation, quantile)
         found = self.extract(query)
         found.query = replace(query, step=_ONE_STEP)
         lines = queries.answer(found)
@@ -186,25 +195,29 @@ class Monitor:
         last = self.second + 1 - before_s
         regions = self._regions()
         records = self.seen.view.failovers if self.seen is not None else ()
-        window = performance.Window(self.tiers, last - window_s, last, regions)
-        return PerformanceInput(window, regions, records, last - window_s, last)
+        # What a region did before it was removed is a part of what the group did.
+        everyone = self.tiers.slots.regions(*performance.GAUGES, "latency_seconds")
+        window = performance.Window(self.tiers, last - window_s, last, everyone)
+        return PerformanceInput(window, regions, everyone, records, last - window_s, last)
 
 
 class PerformanceInput:
     """One window, before anything is made of it."""
 
-    __slots__ = ("_first", "_last", "_records", "_regions", "_window")
+    __slots__ = ("_everyone", "_first", "_last", "_records", "_regions", "_window")
 
     def __init__(
         self,
         window: performance.Window,
         regions: tuple[str, ...],
+        everyone: tuple[str, ...],
         records: tuple[FailoverRecord, ...],
         first: int,
         last: int,
     ) -> None:
         self._window = window
         self._regions = regions
+        self._everyone = everyone
         self._records = records
         self._first = first
         self._last = last
@@ -212,14 +225,14 @@ class PerformanceInput:
     def table(self) -> PerformanceTable:
         window = self._window
         return PerformanceTable(
-            window.of(self._regions, whole=True),
+            window.of(self._everyone, whole=True),
             tuple((region, window.of((region,), whole=False)) for region in self._regions),
             window.round_trips(),
             performance.failover_figures(
                 self._records,
                 self._first * SECOND_NS,
                 self._last * SECOND_NS,
-                window.active_share(self._regions),
+                window.active_share(self._everyone),
             ),
         )
 
@@ -249,6 +262,14 @@ def _burn_windows_s(seen: Seen, slo: Slo) -> set[int]:
         if rule.burn_rate is not None and rule.burn_rate.slo == slo.name:
             found |= {rule.burn_rate.long_ns // SECOND_NS, rule.burn_rate.short_ns // SECOND_NS}
     return {window_s for window_s in found if 0 < window_s <= slo.window_ns // SECOND_NS}
+
+
+def _step_of(window_s: int) -> int:
+    """Length of the steps in which a window is read: a part of it, for it begins with a whole step, and few of them."""
+    for upto_s, step_s in ((3 * TEN_S, 1), (10 * MINUTE_S, TEN_S), (MINUTES_KEPT_S, MINUTE_S)):
+        if window_s < upto_s:
+            return step_s
+    return HOUR_S
 
 
 _ONE_STEP = 1 << 40

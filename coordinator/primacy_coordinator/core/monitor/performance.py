@@ -84,17 +84,17 @@ class Window:
             name: self._gauges(name, regions)
             for name in (served, "request_rate", "failed_rate", "used", "capacity", "utilisation", "lag_seconds")
         }
-        rate, failed = _sum(gauges["request_rate"]), _sum(gauges["failed_rate"])
-        used, capacity = _sum(gauges["used"]), _sum(gauges["capacity"])
-        utilisation = gauges["utilisation"]
+        utilisation = _known(gauges["utilisation"])
+        saturation = _ratio(gauges["used"], gauges["capacity"])
+        error_rate = _ratio(gauges["failed_rate"], gauges["request_rate"])
         return Performance(
-            availability=_sum(gauges[served], share=True) if whole else _mean(gauges[served]),
-            error_rate=None if rate is None or failed is None or rate <= 0 else min(1.0, failed / rate),
-            throughput=rate,
-            saturation=used / capacity if used is not None and capacity else _mean(utilisation),
+            availability=_share(gauges[served]) if whole else _mean(_known(gauges[served])),
+            error_rate=None if error_rate is None else min(1.0, error_rate),
+            throughput=_sum(gauges["request_rate"]),
+            saturation=saturation if saturation is not None else _mean(utilisation),
             saturation_max=_high(utilisation),
             latencies_s=self._latencies(regions),
-            lag_max_s=_high(gauges["lag_seconds"]),
+            lag_max_s=_high(_known(gauges["lag_seconds"])),
         )
 
     def round_trips(self) -> tuple[tuple[str, str, float], ...]:
@@ -107,11 +107,12 @@ class Window:
         return tuple(found)
 
     def active_share(self, regions: Sequence[str]) -> float | None:
-        return _sum(self._gauges("active", regions), share=True)
+        return _share(self._gauges("active", regions))
 
     def _gauges(self, name: str, regions: Sequence[str]) -> list[_Gauge]:
+        """One for each region, in their order."""
         slots = [self._slots.get(Key(name, region)) for region in regions]
-        return [self._gauge(self._rows, *slot) for slot in slots if slot is not None]
+        return [self._gauge(self._rows, *slot) if slot is not None else _Gauge() for slot in slots]
 
     def _gauge(self, rows: Sequence[FineRow | Row], slot: int, born: int) -> _Gauge:
         found = _Gauge()
@@ -138,24 +139,37 @@ class Window:
         return tuple(sketch.quantile(q) for q in QUANTILES)
 
 
-def _sum(gauges: Iterable[_Gauge], share: bool = False) -> float | None:
-    """Of the means; `share`: each over the longest time in which any of them was measured."""
-    known = [one for one in gauges if one.count]
-    if not known:
-        return None
-    if share:
-        return min(1.0, sum(one.total for one in known) / max(one.count for one in known))
-    return sum(one.total / one.count for one in known)
+def _known(gauges: Iterable[_Gauge]) -> list[_Gauge]:
+    return [one for one in gauges if one.count]
 
 
-def _mean(gauges: Iterable[_Gauge]) -> float | None:
-    known = [one for one in gauges if one.count]
+def _sum(gauges: Iterable[_Gauge]) -> float | None:
+    """Of the means, each over the longest time in which any of them was measured: a region that came or went within
+    the window adds what it did, and no more.
+    """
+    known = _known(gauges)
+    return sum(one.total for one in known) / max(one.count for one in known) if known else None
+
+
+def _share(gauges: Iterable[_Gauge]) -> float | None:
+    found = _sum(gauges)
+    return None if found is None else min(1.0, found)
+
+
+def _ratio(parts: Iterable[_Gauge], wholes: Iterable[_Gauge]) -> float | None:
+    """Of the part to the whole, region by region: of those that have both, each as long as its part was measured."""
+    both = [(part, whole) for part, whole in zip(parts, wholes, strict=True) if part.count and whole.count]
+    total = sum(whole.total / whole.count * part.count for part, whole in both)
+    return sum(part.total for part, _ in both) / total if total > 0 else None
+
+
+def _mean(known: Sequence[_Gauge]) -> float | None:
     count = sum(one.count for one in known)
     return sum(one.total for one in known) / count if count else None
 
 
-def _high(gauges: Iterable[_Gauge]) -> float | None:
-    return max((one.high for one in gauges if one.count), default=None)
+def _high(known: Iterable[_Gauge]) -> float | None:
+    return max((one.high for one in known), default=None)
 
 
 def failover_figures(

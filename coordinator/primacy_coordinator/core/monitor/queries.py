@@ -14,6 +14,7 @@ from primacy_coordinator.core.monitor.model import Aggregation
 from primacy_coordinator.core.monitor.packing import PackedRow, Summed, Unpacked
 from primacy_coordinator.core.monitor.ring import cover
 from primacy_coordinator.core.monitor.rows import FineRow, Row, Stat
+from primacy_coordinator.core.monitor.seen import PARTS, SMALL
 from primacy_coordinator.core.monitor.series import Key, Kind, Merge, kind_of
 from primacy_coordinator.core.monitor.tiers import HOUR_S, Tiers, lasts
 
@@ -89,6 +90,9 @@ Answer = tuple[tuple[Pair, tuple[tuple[int, float], ...]], ...]
 def extract(tiers: Tiers, query: Query) -> Extract:
     """What memory has of it. The step becomes no shorter than what is kept of that time."""
     kind = kind_of(query.series)
+    if kind.paired and len(tiers.slots.regions(query.series)) > SMALL:
+        # What is between many regions has its turn once in so many seconds: a shorter step has a part of it.
+        query = replace(query, step=max(query.step, PARTS))
     names = {query.series, kind.part, kind.whole} - {""}
     slots = {name: tuple(_slots_of(tiers, name, query)) for name in names}
     count = max(1, sum(map(len, slots.values())))
@@ -286,16 +290,29 @@ def _together(
     if aggregation is Aggregation.MAXIMUM:
         return max(cell.high for cell in cells.values())
     if aggregation is Aggregation.SUM:
-        return sum(means.values())
+        return _summed(kind, cells, means)
     if aggregation is Aggregation.LAST:
         return _merged(kind.merge, [cell.last for cell in cells.values()])
     if shares is not None:
-        known = [pair for pair in cells if pair in shares[0] and pair in shares[1]]
-        whole = sum(shares[1][pair].mean for pair in known)
-        if whole > 0:
-            return sum(shares[0][pair].mean for pair in known) / whole
+        known = [(shares[0][pair], shares[1][pair]) for pair in cells if pair in shares[0] and pair in shares[1]]
+        # Each region counts as long as its part was measured.
+        total = sum(whole.mean * part.count for part, whole in known)
+        if total > 0:
+            return sum(part.total for part, _ in known) / total
     merge = Merge.MEAN if aggregation is Aggregation.AVERAGE else kind.merge
+    if merge is Merge.SUM:
+        return _summed(kind, cells, means)
     return _merged(merge, list(means.values()))
+
+
+def _summed(kind: Kind, cells: Mapping[Pair, _Cell], means: Mapping[Pair, float]) -> float:
+    """A region that was measured for a part of the step counts for that part. What is between regions has its turn
+    (see `Share`), now once more and now once less in a step.
+    """
+    longest = max(cell.count for cell in cells.values())
+    if kind.paired:
+        return sum(means.values())
+    return sum(mean * cells[pair].count / longest for pair, mean in means.items())
 
 
 def _merged(merge: Merge, values: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ an agent that invents names costs its own region some of them, and nobody else a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from primacy_wire.sketch import SERIES_MAX
@@ -75,6 +75,10 @@ class Slots:
     def names(self) -> Iterable[str]:
         return self._named
 
+    def regions(self, *names: str) -> tuple[str, ...]:
+        """Those that have any series of these names, sorted; also such as are in the group no more."""
+        return tuple(sorted({key.region for name in names for key in self._named.get(name, ())}))
+
     def give(self, key: Key, second: int) -> int | None:
         """The slot of a series, a new one if need be. None: there is no room."""
         slot = self._slots.get(key)
@@ -122,10 +126,10 @@ class Slots:
             if second - newest < TOLD_S
         )
 
-    def sweep(self, before: int) -> None:
-        """Forget series that were not heard since, and who was left out before."""
+    def sweep(self, before: int, since: Callable[[Key], int]) -> None:
+        """Forget series that were not heard `since` a second, and who was left out `before` one."""
         for key, slot in list(self._slots.items()):
-            if self.heard[slot] < before:
+            if self.heard[slot] < since(key):
                 self._drop(key, slot)
         self._left_out = {who: what for who, what in self._left_out.items() if what[1] >= before}
 

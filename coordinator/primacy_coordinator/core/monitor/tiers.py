@@ -23,7 +23,7 @@ from primacy_coordinator.core.monitor.packing import PackedRow, merge_packed, pa
 from primacy_coordinator.core.monitor.ring import Ring
 from primacy_coordinator.core.monitor.rows import LARGEST, NAN, FineRow, Open, Row, Stat
 from primacy_coordinator.core.monitor.series import BUILT_IN, DISTRIBUTIONS, Key
-from primacy_coordinator.core.monitor.slots import Slots
+from primacy_coordinator.core.monitor.slots import SLOTS_MAX, Slots
 
 TEN_S = 10
 MINUTE_S = 60
@@ -198,7 +198,14 @@ class Tiers:
             self._works.append(self._merge(self._ten.start, second, one))
         if second - self._swept >= SWEEP_S:
             self._swept = second
-            self.slots.sweep(second - MINUTES_KEPT_S)
+            self._sweep(second)
+
+    def _sweep(self, second: int) -> None:
+        """A series has its slot as long as there is anything of it: without one, nobody finds that any more."""
+        short = second - MINUTES_KEPT_S
+        crowded = self.slots.count > SLOTS_MAX // 2
+        long = short if crowded else second - HOURS_KEPT_S
+        self.slots.sweep(short, lambda key: long if lasts(key) else short)
 
     def rewind(self, second: int) -> None:
         """The wall clock was set back to this second: what lies beyond it has not been yet."""

@@ -22,7 +22,7 @@ QUICK = Slo("quick", SloIndicator.LATENCY, 0.9, 24 * HOUR_S * SECOND_NS, SECOND_
 
 def judge(tiers: Tiers, slo: Slo, region: str = "", ledger: Ledger | None = None, *windows_s: int) -> SloFigure:
     ledger = ledger or Ledger(slo, region)
-    for _ in ledger.follow(tiers, REGIONS):
+    for _ in ledger.follow(tiers):
         pass
     return ledger.figure(tiers.second + 1, windows_s)
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 from primacy_coordinator.core.glance import Looks
 from primacy_coordinator.core.model import FailoverKind, FailoverRecord, FailoverState, Policy
+from primacy_coordinator.core.monitor.budgets import Ledger
 from primacy_coordinator.core.monitor.model import Aggregation, Slo, SloIndicator
 from primacy_coordinator.core.monitor.monitor import Monitor
-from primacy_coordinator.core.monitor.performance import failover_figures
+from primacy_coordinator.core.monitor.performance import Window, failover_figures
 from primacy_coordinator.core.monitor.queries import Query
 from primacy_coordinator.core.monitor.sampling import Sampler
 from primacy_coordinator.core.monitor.seen import SMALL, Seen, Share, share_of
 from primacy_coordinator.core.monitor.series import Key
+from primacy_coordinator.core.monitor.tiers import Tiers
 from primacy_wire.instant import MILLISECOND_NS, SECOND_NS, Now
 from primacy_wire.messages import Load, RouteCount
 
@@ -186,6 +188,69 @@ def test_moves_of_the_lease_are_counted_by_what_they_are() -> None:
     )
     assert (found.failovers, found.switchovers) == (3, 2)
     assert (found.longest_ns, found.median_ns) == (8 * SECOND_NS, 8 * SECOND_NS)
+
+
+@pytest.mark.parametrize("window_s", [5, 20, 60, 300, 900, 3600])
+def test_a_window_is_as_long_as_it_says(window_s: int) -> None:
+    """Whenever it is looked at: else a threshold would fire late, and hold for long after it was over."""
+    begin = 1_700_000_000 // 3600 * 3600
+    monitor = Monitor(Now(0, begin * SECOND_NS))
+    for second in range(begin, begin + 2 * 3600 + 130):
+        monitor.tiers.put(second, [(Key("request_rate", "eu"), float(second - begin))])
+        while monitor.tiers.work():
+            pass
+        if second < begin + 2 * 3600:
+            continue
+        mean = monitor.latest("request_rate", "eu", None, 0.99, window_s * SECOND_NS)
+        assert mean is not None
+        # Of numbers that follow each other: so many it was made of.
+        read_s = 2 * (second - begin - mean) + 1
+        assert window_s <= round(read_s) <= window_s + max(1, min(window_s // 5, 60))
+
+
+def test_what_a_region_did_before_it_was_removed_is_a_part_of_what_the_group_did() -> None:
+    begin = 1_700_000_000 // 3600 * 3600
+    lab = Lab({"eu": 1, "us": 1}, Policy(slos=(Slo("up", SloIndicator.AVAILABILITY, 0.9),)))
+    lab.run(10.0)
+    lab.now = replace(lab.now, wall_ns=begin * SECOND_NS)
+    watching = Watching(lab)
+    watching.run(30)
+    assert lab.group is not None
+    first = lab.group.view(lab.now).lease.active_region
+    monitor = watching.monitor
+    for second in range(monitor.second + 1, monitor.second + 601):
+        gone = second <= begin + 400
+        gauges = [(Key("active", "gone"), 1.0), (Key("request_rate", "gone"), 60.0)] if gone else []
+        monitor.tiers.put(second, [*gauges, (Key("active", first), float(not gone)), (Key("request_rate", first), 5.0)])
+        while monitor.tiers.work():
+            pass
+    table = monitor.performance(600)
+    assert "gone" not in dict(table.regions)
+    assert table.whole.availability == pytest.approx(1)
+    assert table.failovers.active_share == pytest.approx(1)
+    assert table.whole.throughput == pytest.approx(5 + 60 * 370 / 600, rel=0.03)
+    ledger = Ledger(Slo("up", SloIndicator.AVAILABILITY, 0.9), "")
+    for _ in ledger.follow(monitor.tiers):
+        pass
+    assert ledger.figure(monitor.second + 1).achieved == pytest.approx(1, abs=0.02)
+
+
+def test_shares_are_of_regions_that_say_both_what_they_use_and_what_they_have() -> None:
+    begin = 1_700_000_000 // 3600 * 3600
+    tiers = Tiers()
+    for second in range(begin, begin + 600):
+        gauges = [(Key("used", "a"), 50.0), (Key("capacity", "a"), 100.0), (Key("capacity", "silent"), 1000.0)]
+        gauges += [(Key("request_rate", "a"), 10.0), (Key("failed_rate", "a"), 1.0), (Key("request_rate", "b"), 90.0)]
+        if second < begin + 60:
+            gauges += [(Key("request_rate", "short"), 100.0), (Key("failed_rate", "short"), 100.0)]
+        tiers.put(second, gauges)
+        while tiers.work():
+            pass
+    regions = ("a", "b", "short", "silent")
+    whole = Window(tiers, begin, begin + 600, regions).of(regions, whole=True)
+    assert whole.saturation == pytest.approx(0.5)
+    assert whole.error_rate == pytest.approx((600 + 6000) / (6000 + 6000))
+    assert Window(tiers, begin, begin + 600, regions).of(("silent",), whole=False).saturation is None
 
 
 def test_names_are_asked_for_as_they_are(watching: Watching) -> None:

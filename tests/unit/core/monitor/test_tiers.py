@@ -268,3 +268,49 @@ def test_an_hour_is_whole_though_the_process_was_killed_within_it() -> None:
     query = Query(LATENCY, BEGIN, BEGIN + 2 * HOUR_S, HOUR_S, aggregation=Aggregation.COUNT)
     (line,) = ask(again, query)
     assert [value for _, value in line[1]] == [360, 354]
+
+
+def test_a_region_adds_what_it_did_in_the_part_of_a_step_in_which_it_was_there() -> None:
+    tiers = Tiers()
+    for second in range(BEGIN, BEGIN + 2 * MINUTE_S):
+        gauges = [(Key(RATE, "a"), 100.0), (Key("failed_rate", "a"), 0.0), (Key("error_rate", "a"), 0.0)]
+        if second < BEGIN + 6:
+            gauges += [
+                (Key(RATE, "gone"), 1000.0),
+                (Key("failed_rate", "gone"), 500.0),
+                (Key("error_rate", "gone"), 0.5),
+            ]
+        tiers.put(second, gauges)
+        settle(tiers)
+    for step in (1, MINUTE_S):
+        for series, total in ((RATE, 60 * 100 + 6 * 1000), ("failed_rate", 6 * 500)):
+            (line,) = ask(tiers, Query(series, BEGIN, BEGIN + MINUTE_S, step, together=True))
+            assert sum(value * step for _, value in line[1]) == pytest.approx(total)
+    (line,) = ask(tiers, Query("error_rate", BEGIN, BEGIN + MINUTE_S, MINUTE_S, together=True))
+    assert line[1] == ((BEGIN + MINUTE_S, pytest.approx(3000 / 12_000)),)
+
+
+def test_what_is_between_many_regions_is_whole_in_every_step() -> None:
+    """A second has the turn of a tenth of them."""
+    tiers = Tiers()
+    names = [f"r{number:02}" for number in range(20)]
+    for second in range(BEGIN, BEGIN + MINUTE_S):
+        looking = [name for at, name in enumerate(names) if at % 10 == second % 10]
+        tiers.put(second, [(Key("routed_rate", name, "r00"), 5.0) for name in looking])
+        settle(tiers)
+    found = extract(tiers, Query("routed_rate", BEGIN, BEGIN + MINUTE_S, 1, together=True))
+    (line,) = answer(found)
+    assert found.query.step == 10
+    assert [value for _, value in line[1]] == [100.0] * 6
+
+
+def test_a_series_is_found_as_long_as_there_is_anything_of_it() -> None:
+    """Its hours outlive the minutes of a region that is gone."""
+    tiers = Tiers()
+    for second in range(BEGIN, BEGIN + 9 * HOUR_S, 10):
+        gauges = [(Key(RATE, "a"), 1.0), (Key("rtt_seconds", "a", "b"), 1.0)]
+        tiers.put(second, [*gauges, (Key(RATE, "gone"), 7.0)] if second < BEGIN + HOUR_S else gauges[:1])
+        settle(tiers)
+    lines = dict(ask(tiers, Query(RATE, BEGIN, BEGIN + 9 * HOUR_S, HOUR_S)))
+    assert lines["gone", ""] == ((BEGIN + HOUR_S, 7.0),)
+    assert tiers.slots.find(Key("rtt_seconds", "a", "b")) is None, "of that hours are not kept"
