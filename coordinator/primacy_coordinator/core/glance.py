@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 from primacy_wire.instant import Now
@@ -10,7 +9,10 @@ from primacy_wire.instant import Now
 from primacy_coordinator.core import observation, readings
 from primacy_coordinator.core.monitor.seen import Seen, share_of
 from primacy_coordinator.core.monitor.tiers import Measured
-from primacy_coordinator.core.state import State
+from primacy_coordinator.core.state import Agent, State
+
+Routed = dict[tuple[str, str], int]
+"""(client region, target region) -> requests."""
 
 
 @dataclass(slots=True)
@@ -22,6 +24,10 @@ class Looks:
     """Up to when agents' snapshots were seen."""
     dropped: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Agent -> (life, values that it has left out)."""
+    routed: dict[str, Routed] = field(default_factory=dict)
+    """Agent -> what it had routed so far at the last look."""
+    routed_seen: Routed = field(default_factory=dict)
+    """What all of them routed since they were first seen."""
 
 
 def glance(state: State, now: Now, looks: Looks) -> Seen:
@@ -34,7 +40,7 @@ def glance(state: State, now: Now, looks: Looks) -> Seen:
         view=readings.group_view(state, now, for_monitoring=True),
         measured=measured,
         round_trips=observation.round_trips(state, looking),
-        routed=_routed(state) if share.first else None,
+        routed=_routed(state, looks) if share.first else None,
     )
 
 
@@ -59,11 +65,36 @@ def _measured(state: State, looks: Looks) -> tuple[Measured, ...]:
     return tuple(found)
 
 
-def _routed(state: State) -> tuple[tuple[str, str, int], ...]:
-    totals: dict[tuple[str, str], int] = defaultdict(int)
-    for agent in state.agents.values():
-        for (client, target, *_), count in agent.routed.items():
-            totals[client, target] += count
-        for one in agent.routed_now:
-            totals[one.client_region, one.target_region] += one.count
-    return tuple((client, target, count) for (client, target), count in sorted(totals.items()))
+def _routed(state: State, looks: Looks) -> tuple[tuple[str, str, int], ...]:
+    """Between regions of the group. What an agent had routed before it was first seen, in this life of the coordinator,
+    is not news.
+    """
+    seen = {pair: count for pair, count in looks.routed_seen.items() if _is_between(state, pair)}
+    newest: dict[str, Routed] = {}
+    for key, agent in state.agents.items():
+        if agent.report is None:
+            continue
+        mine, before = _routed_by(agent), looks.routed.get(key)
+        newest[key] = mine
+        for pair, count in mine.items():
+            if _is_between(state, pair):
+                more = count - before.get(pair, 0) if before is not None else 0
+                seen[pair] = seen.get(pair, 0) + max(0, more)
+    looks.routed, looks.routed_seen = newest, seen
+    return tuple((client, target, count) for (client, target), count in sorted(seen.items()))
+
+
+def _routed_by(agent: Agent) -> Routed:
+    found: Routed = {}
+    for (client, target, *_), count in agent.routed.items():
+        found[client, target] = found.get((client, target), 0) + count
+    for one in agent.routed_now:
+        pair = one.client_region, one.target_region
+        found[pair] = found.get(pair, 0) + one.count
+    return found
+
+
+def _is_between(state: State, pair: tuple[str, str]) -> bool:
+    """Other names are whatever clients told the agent. Without a target: there was nowhere to go."""
+    client, target = pair
+    return client in state.regions and (not target or target in state.regions)

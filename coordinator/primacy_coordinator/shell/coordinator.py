@@ -34,6 +34,8 @@ class Coordinator:
         self.started_wall_ns = read_now().wall_ns
         self.troubles: dict[str, Callable[[], str]] = {}
         """What works beside the groups -> why it does not; each adds itself."""
+        self.on_deleted: list[Callable[[str], None]] = []
+        """Told of every group that is deleted, by what works beside the groups."""
         self.ready = False
         """Every group that the store holds is loaded."""
         self._runners: dict[str, Runner] = {}
@@ -104,6 +106,8 @@ class Coordinator:
             except StoreError as error:
                 await self._run(row, None)
                 raise StoreTrouble(str(error)) from error
+            for tell in self.on_deleted:
+                tell(runner.name)
         except StoreError as error:
             raise StoreTrouble(str(error)) from error
         finally:

@@ -110,6 +110,7 @@ class Monitoring:
         self._coordinator = coordinator
         self._memory_max = memory_max
         coordinator.troubles["metrics"] = lambda: store.trouble
+        coordinator.on_deleted.append(self._forget)
         self._watched: dict[str, Watched] = {}
         self._task: asyncio.Task[None] | None = None
         self._answers = asyncio.Semaphore(ANSWERS_MAX)
@@ -186,23 +187,25 @@ class Monitoring:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        # In the midst of seconds: a look that comes a little early, or late, is still that of its own second.
+        due = loop.time() + (LOOK_NS // 2 - read_now().wall_ns) % LOOK_NS / SECOND_NS
         while True:
             try:
                 await self._round()
             except Exception:
                 # Whatever it was, the next look is not lost.
                 logger.exception("a round of monitoring failed")
-            due = max(due + LOOK_NS / SECOND_NS, loop.time() - 1)
             await asyncio.sleep(max(0.0, due - loop.time()))
+            # Looks that were missed are left out.
+            due += (1 + max(0.0, loop.time() - due) // (LOOK_NS / SECOND_NS)) * LOOK_NS / SECOND_NS
 
     async def _round(self) -> None:
         runners = {runner.name: runner for runner in self._coordinator.runners()}
         for name in self._watched.keys() - runners.keys():
-            del self._watched[name]
-            if self.evaluation is not None:
-                self.evaluation.forget(name)
+            del self._watched[name]  # It is not deleted: then it was forgotten. It may come back.
         for name, runner in runners.items():
+            if self._coordinator.runner(name) is not runner:
+                continue  # It was deleted meanwhile.
             watched = self._watched.get(name)
             if watched is None or watched.runner is not runner:
                 watched = self._watch(runner)
@@ -213,6 +216,15 @@ class Monitoring:
                 await asyncio.sleep(0)
         await self._work()
         self._share_memory()
+
+    def _forget(self, group: str) -> None:
+        """The group is deleted: another one of that name begins with nothing of it."""
+        watched = self._watched.pop(group, None)
+        if watched is not None and watched.loading is not None:
+            watched.loading.cancel()
+        self.store.rewind(group, 0)
+        if self.evaluation is not None:
+            self.evaluation.forget(group)
 
     def _watch(self, runner: Runner) -> Watched:
         watched = self._watched[runner.name] = Watched(runner, Monitor(read_now()))

@@ -338,6 +338,7 @@ class SqliteMetrics:
         for group, second in rewinds.items():
             self._transact(partial(_forget, db, group, second))
             self._hours.pop(group, None)
+            self._making = None  # Perhaps of minutes that are gone: it is begun anew.
         for group, state in alerts.items():
             self._transact(partial(_keep_alerts, db, group, state))
         with self._wake:
@@ -390,7 +391,10 @@ class SqliteMetrics:
             logger.exception("a minute of metrics cannot be written", extra={"group": group, "start": block.start})
             return
         self._transact(lambda: self._insert(db, rows))
-        if self._making is None and block.start + block.span >= self._next_hour(db, group) + HOUR_S + HOUR_LATE_S:
+        if (
+            self._making is None
+            and block.start + block.span >= self._next_hour(db, group, block.start) + HOUR_S + HOUR_LATE_S
+        ):
             self._making = self._make_hours(db, group, block.start)
 
     def _insert(self, db: sqlite_utils.Database, rows: list[tuple[str, str, int, int, bool, bytes]]) -> None:
@@ -400,20 +404,21 @@ class SqliteMetrics:
 
     # ---- hours
 
-    def _next_hour(self, db: sqlite_utils.Database, group: str) -> int:
-        """Start of the first hour that is not made yet, as far as there are minutes."""
+    def _next_hour(self, db: sqlite_utils.Database, group: str, upto: int) -> int:
+        """Start of the first hour that is not made yet, as far as there are minutes. `upto`: the newest of them."""
         found = self._hours.get(group)
         if found is None:
-            made = _edge(db, "max", group, HOUR_S)
-            oldest = _edge(db, "min", group, MINUTE_S)
+            # What is beyond was made when the clock was ahead; it is made again when its time has come.
+            made = _edge(db, "max", group, HOUR_S, upto - HOUR_S)
+            oldest = _edge(db, "min", group, MINUTE_S, upto)
             found = made + HOUR_S if made is not None else (oldest or 0) // HOUR_S * HOUR_S
             self._hours[group] = found
         return found
 
     def _make_hours(self, db: sqlite_utils.Database, group: str, upto: int) -> Iterator[None]:
         """All hours that are over, one series after the other."""
-        while self._next_hour(db, group) + HOUR_S + HOUR_LATE_S <= upto + MINUTE_S:
-            start = self._next_hour(db, group)
+        while self._next_hour(db, group, upto) + HOUR_S + HOUR_LATE_S <= upto + MINUTE_S:
+            start = self._next_hour(db, group, upto)
             series = db.conn.execute(
                 f"SELECT DISTINCT series FROM steps WHERE group_name = ? AND span = {MINUTE_S} "
                 "AND start >= ? AND start < ?",
@@ -527,9 +532,9 @@ def _step(content: bytes) -> Step | None:
         return None
 
 
-def _edge(db: sqlite_utils.Database, which: str, group: str, span: int) -> int | None:
+def _edge(db: sqlite_utils.Database, which: str, group: str, span: int, upto: int) -> int | None:
     row = db.conn.execute(
-        f"SELECT {which}(start) FROM steps WHERE group_name = ? AND span = ?", (group, span)
+        f"SELECT {which}(start) FROM steps WHERE group_name = ? AND span = ? AND start <= ?", (group, span, upto)
     ).fetchone()
     found: int | None = row[0]
     return found

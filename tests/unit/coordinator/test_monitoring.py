@@ -28,8 +28,11 @@ class Broken:
     def put(self, group: str, block: Block) -> None:
         pass
 
+    def __init__(self) -> None:
+        self.rewound: list[tuple[str, int]] = []
+
     def rewind(self, group: str, second: int) -> None:
-        pass
+        self.rewound.append((group, second))
 
     async def load(self, group: str, second: int, minutes_s: int) -> tuple[Block, ...]:
         raise StoreRefused("no room")
@@ -129,3 +132,18 @@ async def test_groups_that_come_and_go_are_followed(coordinator: Coordinator, mo
     await coordinator.delete(runner, validate_only=False)
     await until(lambda: counting(monitoring).forgotten == ["other"])
     assert monitoring.watched("other") is None
+
+
+async def test_a_group_that_is_made_again_at_once_begins_with_nothing(
+    coordinator: Coordinator, monitoring: Monitoring
+) -> None:
+    """Neither figures, nor budgets, nor alerts are those of the one that had its name."""
+    runner = await coordinator.create("other", None)
+    await until(lambda: ("other", True) in counting(monitoring).looks)
+    before = monitoring.monitor("other")
+    await coordinator.delete(runner, validate_only=False)
+    await coordinator.create("other", None)
+    await until(lambda: monitoring.monitor("other") not in (None, before))
+    assert counting(monitoring).forgotten == ["other"]
+    assert isinstance(monitoring.store, Broken)
+    assert monitoring.store.rewound == [("other", 0)]

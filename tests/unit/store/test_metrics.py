@@ -171,6 +171,21 @@ async def test_a_clock_that_was_set_back_leaves_nothing_of_the_future(store: Sql
     assert len(await store.load("other", BEGIN + HOUR_S, HOUR_S)) == 1
 
 
+async def test_hours_that_a_clock_made_ahead_of_time_do_not_end_the_making(store: SqliteMetrics, path: Path) -> None:
+    """The coordinator was started with a clock that was a year ahead, and then with the right one."""
+    year = 365 * 24 * 60
+    ahead = SqliteMetrics(path, clock=lambda: float(BEGIN))
+    for number in range(year, year + 70):
+        ahead.put("default", minute(number))
+    await settled(ahead)
+    await ahead.close()
+    for number in range(70):
+        store.put("default", minute(number))
+    await settled(store)
+    hours = await store.steps("default", ("request_rate",), BEGIN, BEGIN + HOUR_S, HOUR_S)
+    assert [(hour.start, hour.stats["request_rate"]["eu", ""].samples) for hour in hours] == [(BEGIN, 3600)]
+
+
 async def test_the_state_of_alerts_is_the_newest(store: SqliteMetrics, path: Path) -> None:
     assert await store.load_alerts("default") == ""
     for number in range(50):

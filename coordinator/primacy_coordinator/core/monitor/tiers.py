@@ -171,10 +171,17 @@ class Tiers:
     # ---- taking in
 
     def put(self, second: int, gauges: Iterable[tuple[Key, float]], measured: Iterable[Measured] = ()) -> None:
-        """The samples of one second. A second that has had its samples has them; what is no number was not measured."""
-        if second <= self.second:
-            return
-        self._advance(second)
+        """The samples of one second. A second that has had its gauges has them; what is no number was not measured."""
+        if second > self.second:
+            self._advance(second)
+            self._sample(second, gauges)
+        if self._ten is not None:
+            self._collect(self._ten.start, self.second, measured)
+        if second - self._swept >= SWEEP_S:
+            self._swept = second
+            self._sweep(second)
+
+    def _sample(self, second: int, gauges: Iterable[tuple[Key, float]]) -> None:
         samples: list[tuple[int, float]] = []
         for key, value in gauges:
             if -LARGEST < value < LARGEST:  # NaN is neither.
@@ -189,16 +196,15 @@ class Tiers:
         self.fine.add(FineRow(second, row))
         assert self._ten is not None
         self._ten.add(samples)
+
+    def _collect(self, start: int, second: int, measured: Iterable[Measured]) -> None:
         for one in measured:
             if one.dropped > 0:
                 self.slots.leave_out(one.region, one.agent, one.dropped, second)
             if len(self._works) >= WORKS_MAX:
                 self.slots.leave_out(one.region, one.agent, sum(s.count for s in one.series), second)
                 continue
-            self._works.append(self._merge(self._ten.start, second, one))
-        if second - self._swept >= SWEEP_S:
-            self._swept = second
-            self._sweep(second)
+            self._works.append(self._merge(start, second, one))
 
     def _sweep(self, second: int) -> None:
         """A series has its slot as long as there is anything of it: without one, nobody finds that any more."""

@@ -97,6 +97,38 @@ def test_a_counter_that_begins_anew_is_no_flood(watching: Watching) -> None:
     assert all(0 <= value <= 20 for _, value in line[1])
 
 
+def test_what_agents_routed_before_the_coordinator_came_is_no_flood() -> None:
+    """They are heard one after the other: each brings the counts of its whole life."""
+    lab = Lab({"eu": 2, "us": 1})
+    lab.run(8.0)
+    for key in ("eu/a1", "eu/a2"):
+        lab.nodes[key].routed = (RouteCount("eu", "us", 1, 1, "ok", 1_000_000),)
+    lab.nodes["eu/a2"].cut = True
+    lab.stop()
+    lab.start()
+    watching = Watching(lab)
+    watching.run(5)
+    lab.nodes["eu/a2"].cut = False
+    watching.run(5)
+    for requests in (10, 20, 30):
+        for key in ("eu/a1", "eu/a2"):
+            lab.nodes[key].routed = (RouteCount("eu", "us", 1, 1, "ok", 1_000_000 + requests),)
+        watching.run(1)
+    monitor = watching.monitor
+    (line,) = monitor.query(Query("routed_rate", monitor.second - 12, monitor.second + 1, 1))
+    assert [value for _, value in line[1]][-3:] == [20.0] * 3
+    assert all(value in (0.0, 20.0) for _, value in line[1])
+
+
+def test_names_that_clients_invent_are_no_series(watching: Watching) -> None:
+    pairs = (("c", "us"), ("eu", ""), ("eu", "t"), ("eu", "us"))
+    for number in range(5):
+        watching.lab.nodes["eu/a1"].routed = tuple(RouteCount(*pair, 1, 1, "ok", number) for pair in pairs)
+        watching.run(1)
+    found = {key for key, _ in watching.monitor.tiers.slots.named("routed_rate")}
+    assert found == {Key("routed_rate", "eu", "us"), Key("routed_rate", "eu", "")}
+
+
 def test_a_region_that_dies_does_not_serve_and_its_budget_burns(watching: Watching) -> None:
     watching.run(30)
     watching.lab.nodes["us/a1"].health = DOWN

@@ -132,6 +132,17 @@ def test_a_second_has_its_samples_once() -> None:
     assert last(tiers, RATE, 5) == [(BEGIN + 1, 1.0)]
 
 
+def test_what_agents_measured_is_taken_though_the_second_was_looked_at_before() -> None:
+    """A look may come a little early: the windows of agents are seen once."""
+    tiers = Tiers()
+    tiers.put(BEGIN, [(Key(RATE, "a"), 1.0)], [measured("a", 0.1)])
+    tiers.put(BEGIN, [(Key(RATE, "a"), 1.0)], [measured("a", 0.2)])
+    tiers.put(BEGIN + 10, [])
+    settle(tiers)
+    (line,) = ask(tiers, Query(LATENCY, BEGIN, BEGIN + 10, 10, aggregation=Aggregation.COUNT))
+    assert line[1] == ((BEGIN + 10, 2.0),)
+
+
 def test_a_clock_that_is_set_back_ends_what_has_not_been_yet_and_doubles_nothing() -> None:
     tiers = Tiers()
     for second in range(BEGIN, BEGIN + 300):
