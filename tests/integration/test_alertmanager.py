@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from primacy_coordinator.core.monitor.alerts.alert import Alert
 from primacy_coordinator.core.monitor.alerts.evaluate import AlertState
+from primacy_coordinator.core.severity import Severity
 from primacy_coordinator.sinks.alertmanager import Alertmanager
 
 from tests.integration.alertmanagers import RealAlertmanager, free_port
@@ -146,4 +147,38 @@ async def test_many_alerts_and_odd_texts(real: RealAlertmanager) -> None:
         odd = replace(now_alert("odd"), summary='quotes " and \\ and \n and ünïcödé', labels=(("a_b", ""),))
         made.put("default", (odd, *(now_alert(f"rule-{number}") for number in range(250))))
         await wait(lambda: len(real.alerts()) == 251)
+        await wait(lambda: made.waiting == 0)
+
+
+async def test_a_clock_that_was_set_back_keeps_nothing_from_it(real: RealAlertmanager, people: People) -> None:
+    async with sink(real.url) as made:
+        ahead_ns = time.time_ns() + 3600 * SECOND_NS
+        firing = replace(now_alert(), fire_wall_ns=ahead_ns)
+        made.put("default", (firing,))
+        await wait(lambda: len(real.alerts()) == 1)
+        assert made.figures.trouble == ""
+        over = now_alert(state=AlertState.RESOLVED).life
+        made.put("default", (replace(firing, life=over, resolve_wall_ns=ahead_ns + SECOND_NS),))
+        await wait(lambda: ("resolved", "region-down") in people.told)
+
+
+async def test_what_it_does_not_take_holds_up_no_others(real: RealAlertmanager) -> None:
+    async with sink(real.url) as made:
+        bad = replace(now_alert("a-bad-one"), labels=(("1", "no name of a label"),))
+        made.put("default", (bad, *(now_alert(f"rule-{number}") for number in range(250))))
+        await wait(lambda: len(real.alerts()) == 250)
+        await wait(lambda: "400" in made.figures.trouble)
+
+
+async def test_old_labels_end_when_the_alert_gets_others_or_its_group_is_deleted(real: RealAlertmanager) -> None:
+    def severities() -> list[str]:
+        return [one["labels"]["severity"] for one in real.alerts()]
+
+    async with sink(real.url, resend_s=60) as made:
+        made.put("default", (now_alert(),))
+        await wait(lambda: severities() == ["critical"])
+        made.put("default", (now_alert(severity=Severity.WARNING),))
+        await wait(lambda: severities() == ["warning"])
+        made.forget("default")
+        await wait(lambda: severities() == [])
         await wait(lambda: made.waiting == 0)

@@ -99,12 +99,13 @@ def alertmanager_alert(
     if alert.acknowledged_by:
         annotations["acknowledged_by"] = alert.acknowledged_by
         annotations["acknowledge_reason"] = alert.acknowledge_reason
-    resolved = alert.state is AlertState.RESOLVED
+    ends_ns = min(alert.resolve_wall_ns, wall_ns) if alert.state is AlertState.RESOLVED else wall_ns + RESOLVE_AFTER_NS
     found: dict[str, Any] = {
         "labels": {_NO_LABEL.sub("_", name): value for name, value in labels.items()},
         "annotations": {name: value for name, value in annotations.items() if value},
-        "startsAt": rfc3339(alert.fire_wall_ns),
-        "endsAt": rfc3339(alert.resolve_wall_ns if resolved else wall_ns + RESOLVE_AFTER_NS),
+        # The clock may have been set back since: nothing that begins after its end is taken.
+        "startsAt": rfc3339(min(alert.fire_wall_ns, ends_ns, wall_ns)),
+        "endsAt": rfc3339(ends_ns),
     }
     url = link(external_url, group, alert.id)
     if url:
