@@ -18,6 +18,8 @@ from primacy_wire.settings import ConfigError, load
 
 from primacy_coordinator.sinks.webhook import SecretFault, read_secret
 
+_OTHERS_SINK = re.compile(r"log|(alertmanager|webhook)-?[0-9]*")
+"""Names that sinks have by themselves; what each was told is kept by its name."""
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 ENV_PREFIX = "PRIMACY_COORDINATOR"
 
@@ -187,7 +189,9 @@ def _alert_problems(alerts: AlertsConfig) -> list[str]:
         found.append((f"{path}.url", check_url(webhook.url)))
         if webhook.name:
             fault = "" if is_name(webhook.name) else NAME_RULE
-            found.append((f"{path}.name", fault or ("is given twice" if webhook.name in names else "")))
+            fault = fault or ("is given twice" if webhook.name in names else "")
+            fault = fault or ("is how another sink is called" if _OTHERS_SINK.fullmatch(webhook.name) else "")
+            found.append((f"{path}.name", fault))
             names.add(webhook.name)
         if webhook.secret_file:
             found.append((f"{path}.secretFile", _secret_fault(webhook.secret_file)))

@@ -42,11 +42,12 @@ def check_url(url: str) -> str:
     return "must have no fragment (#...)" if parts.fragment else ""
 
 
-def shown_url(url: str) -> str:
-    """The URL without what may be secret: password and query."""
+def shown_url(url: str, path: bool = True) -> str:
+    """The URL without what may be secret: password and query; and the path, where it often is the secret itself."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
+    shown = parts.path if path or parts.path in ("", "/") else "/..."
+    return f"{parts.scheme}://{host}{shown}" + ("?..." if parts.query else "")
 
 
 async def request(

@@ -3,9 +3,11 @@
 1. There is no queue. What must be sent is the difference between how things are and what the receiver was told
    (`sending.news`): an hour of trouble costs no firing alert, and no memory.
 2. A receiver that does not answer, or has trouble itself (5xx, 408, 425, 429), is left alone for a growing while, with
-   full jitter. A message that it refuses (any other status) is put aside for a while; others go on.
+   full jitter; then comes the turn of what was tried least, so that one message that it chokes on holds up no other. A
+   message that it refuses (any other status) is put aside for a while; others go on.
 3. One message is under way at a time. It may arrive twice (an answer that was lost): `Primacy-Delivery` is the same.
 4. An alert that fires again and again is told of at most once in `cool_down`.
+5. Of a group that is deleted, the end of what it was told is told still.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import json
 import logging
 import random
 import ssl
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from primacy_wire.backoff import Backoff
@@ -83,7 +86,7 @@ class Webhook:
         draw: random.Random | None = None,
     ) -> None:
         self.name = name
-        self.address = shown_url(options.url)
+        self.address = shown_url(options.url, path=False)
         self.figures = Figures()
         self._options = options
         self._changed = changed
@@ -97,6 +100,10 @@ class Webhook:
         """(group, alert) -> mono_ns at which it was last told that it fires."""
         self._refused: dict[tuple[str, str, Word], tuple[int, Backoff]] = {}
         """What it does not want -> (mono_ns until which it is left aside, ...)."""
+        self._tries: Counter[tuple[str, str, Word]] = Counter()
+        """How often what it has yet to be told was tried in vain."""
+        self._deleted: set[str] = set()
+        """Groups of which nothing but the end is told."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -108,17 +115,35 @@ class Webhook:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def put(self, group: str, alerts: tuple[Alert, ...]) -> None:
+        self._deleted.discard(group)
         self._groups[group] = alerts
         self._told[group] = still_known(alerts, self._told.get(group, {}))
-        if self._refused:
+        if self._refused or self._tries or self.figures.trouble:
             words = {(alert.id, word_of(alert)) for alert in alerts}
             self._refused = {k: v for k, v in self._refused.items() if k[0] != group or k[1:] in words}
+            self._tries = Counter({k: n for k, n in self._tries.items() if k[0] != group or k[1:] in words})
+            # What cannot be sent may have ended: it looks anew.
+            self._wake.set()
         if self._news(group):
             self._wake.set()
 
     def forget(self, group: str) -> None:
-        self._groups.pop(group, None)
-        self._told.pop(group, None)
+        wall_ns = read_now().wall_ns
+        self._groups[group] = tuple(
+            replace(alert, life=Life(AlertState.RESOLVED), resolve_wall_ns=wall_ns)
+            for alert in self._groups.get(group, ())
+            if alert.state is AlertState.FIRING
+        )
+        self._deleted.add(group)
+        self._drop_told()
+        self._wake.set()
+
+    def _drop_told(self) -> None:
+        """Deleted groups of which everything is said."""
+        for group in [group for group in self._deleted if not self._news(group)]:
+            self._deleted.discard(group)
+            del self._groups[group]
+            self._told.pop(group, None)
 
     def told(self, group: str) -> Mapping[str, Word]:
         return self._told.get(group, {})
@@ -157,13 +182,17 @@ class Webhook:
     def _next(self, now_ns: int) -> tuple[str, Alert] | int | None:
         """The next message; or mono_ns at which there may be one; or None: there is nothing to say."""
         due_ns: int | None = None
+        best: tuple[int, str, Alert] | None = None
         for group in sorted(self._groups):
             for alert in self._news(group):
                 wait_ns = self._wait_until(group, alert)
-                if wait_ns <= now_ns:
-                    return group, alert
-                due_ns = wait_ns if due_ns is None else min(due_ns, wait_ns)
-        return due_ns
+                if wait_ns > now_ns:
+                    due_ns = wait_ns if due_ns is None else min(due_ns, wait_ns)
+                    continue
+                tries = self._tries[group, alert.id, word_of(alert)]
+                if best is None or tries < best[0]:
+                    best = tries, group, alert
+        return due_ns if best is None else best[1:]
 
     def _wait_until(self, group: str, alert: Alert) -> int:
         refused = self._refused.get((group, alert.id, word_of(alert)))
@@ -192,6 +221,9 @@ class Webhook:
                 continue
             if found is not None:
                 wait_s = (found - now_ns) / SECOND_NS
+            else:
+                # Nobody misses anything: what could not be sent has ended.
+                self.figures.trouble = ""
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -205,6 +237,7 @@ class Webhook:
             await self._send("resolved" if word.resolved else "firing", group, alert)
         except HttpFailure as error:
             self._note(str(error))
+            self._tries[group, alert.id, word] += 1
             return self._backoff.next_ns() + 1
         except _Refused as error:
             self._note(str(error))
@@ -222,11 +255,13 @@ class Webhook:
         self.figures.trouble = ""
         self._backoff.reset()
         self._refused = {key: value for key, value in self._refused.items() if key[:2] != (group, alert.id)}
+        self._tries = Counter({key: n for key, n in self._tries.items() if key[:2] != (group, alert.id)})
         if group in self._groups:
             self._told.setdefault(group, {})[alert.id] = word
             if not word.resolved:
                 self._fired[group, alert.id] = read_now().mono_ns
             self._forget_old()
+            self._drop_told()
             self._changed(group)
         return 0
 

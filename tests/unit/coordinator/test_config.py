@@ -138,7 +138,7 @@ alerts:
     assert [(sink.name, sink.address) for sink in sinks] == [
         ("alertmanager-1", "http://a:9093"),
         ("alertmanager-2", "http://b:9093"),
-        ("webhook-1", "http://c/hook?..."),
+        ("webhook-1", "http://c/...?..."),
         ("pager", "http://d"),
         ("log", "the coordinator's log"),
     ]
@@ -150,3 +150,12 @@ def test_a_policy_whose_rules_do_not_fit_is_named_with_its_line(tmp_path: Path) 
     file.write_text("slos: []\nalertRules:\n- name: a\n  absence: {series: x}\n  labels:\n    group: y\n")
     (problem,) = problems(policy=str(file))
     assert problem.startswith(f"{file}:6: alertRules[0].labels.group: ")
+
+
+@pytest.mark.parametrize("name", ["log", "alertmanager", "webhook-2"])
+def test_a_webhook_cannot_have_the_name_of_another_sink(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"alerts: {{webhooks: [{{url: 'http://a', name: {name}}}, {{url: 'http://b'}}]}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(file), {}, {})
+    assert caught.value.problems == ("alerts.webhooks[0].name: is how another sink is called",)

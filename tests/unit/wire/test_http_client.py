@@ -91,6 +91,8 @@ def test_urls(url: str, fault: str) -> None:
 
 def test_what_is_secret_in_a_url_is_not_shown() -> None:
     assert shown_url("https://ann:secret@a:1/b?token=c") == "https://a:1/b?..."
+    assert shown_url("https://hooks.example/services/T0/s3cret", path=False) == "https://hooks.example/..."
+    assert shown_url("https://hooks.example/", path=False) == "https://hooks.example/"
 
 
 async def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ async def test_a_receiver_that_was_away_is_told_how_things_are_now() -> None:
         assert "refused" in made.figures.trouble and made.waiting == 2
         async with receiver(port) as there:
             await there.until(lambda: len(there.got) == 2)
-            assert there.kinds() == ["firing flapping/eu", "firing region-down/eu"], (
+            assert sorted(there.kinds()) == ["firing flapping/eu", "firing region-down/eu"], (
                 "what came and went is in the journal"
             )
 
@@ -205,3 +205,46 @@ async def test_a_test_alert_says_what_happened() -> None:
         made.put("default", ())
         made.forget("default")
         assert made.waiting == 0
+
+
+async def test_a_message_that_the_receiver_chokes_on_holds_up_no_other() -> None:
+    async with receiver() as there, hook(there) as made:
+        there.statuses["choke/eu"] = 500
+        made.put("default", (alert("choke"), alert("lag", severity=Severity.WARNING)))
+        await there.until(lambda: there.kinds() == ["firing lag/eu"])
+        assert made.waiting == 1
+        there.statuses.clear()
+        await there.until(lambda: there.kinds() == ["firing lag/eu", "firing choke/eu"])
+
+
+@pytest.mark.parametrize("fault", [500, 404])
+async def test_what_could_not_be_sent_and_has_ended_is_no_trouble_any_more(fault: int) -> None:
+    async with receiver() as there, hook(there) as made:
+        there.status = fault
+        made.put("default", (alert(),))
+        await there.until(lambda: str(fault) in made.figures.trouble)
+        made.put("default", (alert(state=RESOLVED),))
+        await there.until(lambda: made.figures.trouble == "")
+        assert there.got == [] and made.waiting == 0
+
+
+async def test_the_end_is_told_of_a_group_that_is_deleted() -> None:
+    async with receiver() as there, hook(there) as made:
+        made.put("default", (alert(),))
+        made.put("other", (alert("lag"),))
+        await there.until(lambda: len(there.got) == 2)
+        there.status = 503
+        made.put("default", (alert(), alert("later")))
+        await there.until(lambda: there.tries == 3)
+        made.forget("default")
+        await there.until(lambda: there.tries >= 4)
+        there.status = 200
+        await there.until(lambda: len(there.got) == 3)
+        assert there.kinds()[2] == "resolved region-down/eu" and there.got[2].json["group"] == "default"
+        await there.until(lambda: not made.told("default"))
+        assert set(made.told("other")) == {"lag/eu"} and made.waiting == 0
+
+
+def test_the_secret_that_a_chat_systems_url_is_shows_nowhere() -> None:
+    made = Webhook("webhook", WebhookOptions("https://ann:pass@hooks.example/services/T0/s3cret?token=x"))
+    assert made.address == "https://hooks.example/...?..."
