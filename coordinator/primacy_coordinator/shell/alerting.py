@@ -158,7 +158,9 @@ class Alerting:
         looked = builtin.look(given)
         if given.view is not None:
             looked = together(looked, self._conditions(group, watched, given.view, given.process.uptime_ns, now))
-        moment = Moment(now.mono_ns - group.looked_ns, now.wall_ns, watched.runner.name)
+        moment = Moment(
+            now.mono_ns - group.looked_ns, now.wall_ns, watched.runner.name, self._owed(watched.runner.name)
+        )
         group.looked_ns = now.mono_ns
         group.book, changed = step(group.book, group.rules, looked, moment)
         for transition in changed:
@@ -239,6 +241,12 @@ class Alerting:
             for name, why in looked.broken
         )
         return replace(looked, held=(*looked.held, *broken))
+
+    def _owed(self, name: str) -> frozenset[str]:
+        """Alerts that a sink was told of, and whose end it has yet to be told of."""
+        return frozenset(
+            alert_id for sink in self.sinks for alert_id, word in sink.told(name).items() if not word.resolved
+        )
 
     def _keep(self, group: _Group, now: Now) -> None:
         name = group.runner.name

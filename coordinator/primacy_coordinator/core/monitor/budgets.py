@@ -36,6 +36,8 @@ class Burn:
     window_s: int
     rate: float | None
     """None: nothing was measured."""
+    bad: float = 0.0
+    """Requests that were not good; of an objective about time, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,12 @@ class SloFigure:
     measured_s: int
 
     def burn(self, window_s: int) -> float | None:
-        """Over a window of that length; of one that is not among `burns`, the next longer one."""
-        return next((burn.rate for burn in self.burns if burn.window_s >= window_s), None)
+        """The rate over a window of that length; of one that is not among `burns`, the next longer one."""
+        found = self.burnt(window_s)
+        return found.rate if found is not None else None
+
+    def burnt(self, window_s: int) -> Burn | None:
+        return next((burn for burn in self.burns if burn.window_s >= window_s), None)
 
 
 _MEASURED_BY = {
@@ -149,7 +155,8 @@ class Ledger:
         for window_s in wanted:
             good, total, _ = self.sums(now - window_s, now)
             part = min(1.0, age_s / window_s)
-            burns.append(Burn(window_s, _bad(good, total) / allowed * part if total > 0 else None))
+            rate = _bad(good, total) / allowed * part if total > 0 else None
+            burns.append(Burn(window_s, rate, max(0.0, total - good)))
         good, total, seconds = self.sums(now - whole_s, now)
         measured_s = min(whole_s, round(seconds))
         if total <= 0:

@@ -21,6 +21,8 @@ SERIES_RULE = 'must be the name of a series, as `primacy metrics` shows it, e.g.
 WINDOW_NS_MIN = SECOND_NS
 WINDOW_NS_MAX = 31 * DAY_NS
 FOR_NS_MAX = DAY_NS
+ABSENCE_NS_MAX = 5 * 3600 * SECOND_NS
+"""Less than that after which a series that nobody hears is forgotten: it could not be missed."""
 RESERVED = frozenset({"alertname", "group", "region", "severity", "subject"})
 """Labels that every alert has; a rule cannot give them."""
 
@@ -86,7 +88,7 @@ def _check_rule(need: Need, path: str, rule: AlertRule, slos: dict[str, Slo]) ->
         _check_threshold(need, f"{path}.threshold", rule.threshold)
     if rule.absence is not None:
         need(is_series(rule.absence.series), f"{path}.absence.series", SERIES_RULE)
-        need(5 * SECOND_NS <= rule.absence.after_ns <= FOR_NS_MAX, f"{path}.absence.after", "must be from 5s to 24h")
+        need(5 * SECOND_NS <= rule.absence.after_ns <= ABSENCE_NS_MAX, f"{path}.absence.after", "must be from 5s to 5h")
     if rule.burn_rate is not None:
         _check_burn(need, f"{path}.burnRate", rule.burn_rate, slos)
     _check_texts(need, path, rule)
@@ -105,6 +107,12 @@ def _check_threshold(need: Need, path: str, threshold: Threshold) -> None:
 def _check_burn(need: Need, path: str, burn: BurnRate, slos: dict[str, Slo]) -> None:
     known = ", ".join(sorted(slos)) or "none are set"
     need(burn.slo in slos, f"{path}.slo", f"names no objective of this policy ({known})")
+    slo = slos.get(burn.slo)
+    need(
+        slo is None or burn.long_ns <= slo.window_ns,
+        f"{path}.longWindow",
+        f"must be no longer than the window of {burn.slo!r}",
+    )
     need(math.isfinite(burn.factor) and burn.factor > 0, f"{path}.factor", "must be a number above 0")
     need(60 * SECOND_NS <= burn.long_ns <= WINDOW_NS_MAX, f"{path}.longWindow", "must be from 1m to 31d")
     need(

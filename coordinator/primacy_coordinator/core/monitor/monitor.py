@@ -14,8 +14,8 @@ from primacy_wire.instant import SECOND_NS, Now
 from primacy_coordinator.core.model import FailoverRecord
 from primacy_coordinator.core.monitor import performance, queries
 from primacy_coordinator.core.monitor.axis import Axis
-from primacy_coordinator.core.monitor.budgets import Ledger, SloFigure
-from primacy_coordinator.core.monitor.model import Aggregation, Slo
+from primacy_coordinator.core.monitor.budgets import Burn, Ledger, SloFigure
+from primacy_coordinator.core.monitor.model import Aggregation, Slo, SloIndicator
 from primacy_coordinator.core.monitor.performance import FailoverFigures, Performance
 from primacy_coordinator.core.monitor.queries import Answer, Extract, Query
 from primacy_coordinator.core.monitor.sampling import Sampler
@@ -169,8 +169,23 @@ class Monitor:
 
     def burn(self, slo: str, region: str, window_ns: int) -> float | None:
         """How fast an error budget burnt in the window, as of some seconds ago. None: nothing was measured."""
-        found = next((one for one in self.slos if (one.slo.name, one.region) == (slo, region)), None)
-        return found.burn(window_ns // SECOND_NS) if found is not None else None
+        found = self._burn(slo, region, window_ns)
+        return found.rate if found is not None else None
+
+    def failures(self, slo: str, region: str, window_ns: int) -> float | None:
+        """Requests that were not good in the window, as of some seconds ago. None: the objective is about time."""
+        figure = self._figure(slo, region)
+        found = self._burn(slo, region, window_ns)
+        if figure is None or found is None or figure.slo.indicator is SloIndicator.AVAILABILITY:
+            return None
+        return found.bad
+
+    def _burn(self, slo: str, region: str, window_ns: int) -> Burn | None:
+        found = self._figure(slo, region)
+        return found.burnt(window_ns // SECOND_NS) if found is not None else None
+
+    def _figure(self, slo: str, region: str) -> SloFigure | None:
+        return next((one for one in self.slos if (one.slo.name, one.region) == (slo, region)), None)
 
     def silence_s(self, name: str, region: str) -> int | None:
         """Seconds since the series was last heard of a region. None: it never was."""

@@ -97,6 +97,9 @@ def test_what_was_measured_counts_before_its_first_minute_is_over() -> None:
     assert burnt is not None
     # What came since the last step was closed is not known yet.
     assert 20 * figure.measured_s <= burnt * 5 * MINUTE_S <= 20 * (figure.measured_s + 20)
+    whole = figure.burnt(5 * MINUTE_S)
+    failed = [one[3] for one in world.requests if one[1] == "a"]
+    assert whole is not None and sum(failed[:20]) <= whole.bad <= sum(failed), "as many requests as failed"
 
 
 def test_a_ledger_that_follows_says_what_a_new_one_says() -> None:

@@ -90,6 +90,14 @@ def _rules(*rules: AlertRule) -> Policy:
         (_rules(AlertRule("a", threshold=Threshold("a", above=1.0, quantile=0.0))), "alertRules[0].threshold.quantile"),
         (_rules(AlertRule("a", absence=Absence("a\n"))), "alertRules[0].absence.series"),
         (_rules(AlertRule("a", absence=Absence("a", 0))), "alertRules[0].absence.after"),
+        (_rules(AlertRule("a", absence=Absence("a", 360 * MINUTE_NS))), "alertRules[0].absence.after"),
+        (
+            Policy(
+                slos=(Slo("day", SloIndicator.SUCCESS, 0.9, 1440 * MINUTE_NS),),
+                alert_rules=(AlertRule("a", burn_rate=BurnRate("day", 1, 2880 * MINUTE_NS, MINUTE_NS)),),
+            ),
+            "alertRules[0].burnRate.longWindow",
+        ),
         (_rules(AlertRule("a", burn_rate=BurnRate("other", 2.0, MINUTE_NS, 1))), "alertRules[0].burnRate.slo"),
         (
             _rules(AlertRule("a", burn_rate=BurnRate("checkout", 2.0, MINUTE_NS, MINUTE_NS))),

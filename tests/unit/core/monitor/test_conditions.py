@@ -31,6 +31,7 @@ class Table:
 
     values: dict[tuple[str, str], float | None] = field(default_factory=dict)
     rates: dict[tuple[str, str, int], float | None] = field(default_factory=dict)
+    failed: dict[tuple[str, str, int], float] = field(default_factory=dict)
     asked: int = 0
 
     def regions(self, series: str, /) -> tuple[str, ...]:
@@ -44,6 +45,9 @@ class Table:
 
     def burn(self, slo: str, region: str, window_ns: int, /) -> float | None:
         return self.rates.get((slo, region, window_ns))
+
+    def failures(self, slo: str, region: str, window_ns: int, /) -> float | None:
+        return self.failed.get((slo, region, window_ns))
 
 
 def one(rule: AlertRule, figures: Table, given: Measured = GIVEN) -> tuple[list[str], list[str]]:
@@ -107,7 +111,7 @@ def test_a_budget_burns_over_both_windows() -> None:
     figures.rates["checkout", "", 5 * MINUTE_NS] = 4.0
     assert one(rule, figures) == (["burn:checkout"], [])
     figures.rates["checkout", "", 5 * MINUTE_NS] = None
-    assert one(rule, figures) == ([], ["burn/"])
+    assert one(rule, figures) == ([], ["burn:checkout/"]), "of that objective alone"
 
 
 def test_a_rule_over_a_long_window_is_looked_at_less_often() -> None:
@@ -139,3 +143,29 @@ def test_templates(text: str, fault: str) -> None:
 
 def test_a_value_is_never_read_as_a_template() -> None:
     assert templates.fill("{region} {{x}} {value}", {"region": "{value}", "value": "1"}) == "{value} {x} 1"
+
+
+def test_one_failed_request_of_two_burns_no_budget() -> None:
+    rule = AlertRule("burn", burn_rate=BurnRate("checkout", 2.0, 60 * MINUTE_NS, 5 * MINUTE_NS))
+    rates = {("checkout", "", window_ns): 500.0 for window_ns in (60 * MINUTE_NS, 5 * MINUTE_NS)}
+    few = Table(rates=dict(rates), failed={("checkout", "", 60 * MINUTE_NS): 1.0})
+    assert one(rule, few) == ([], [])
+    many = Table(rates=dict(rates), failed={("checkout", "", 60 * MINUTE_NS): 10.0})
+    assert one(rule, many) == (["burn:checkout"], [])
+    of_time = Table(rates=dict(rates))
+    assert one(rule, of_time) == (["burn:checkout"], []), "an objective about time counts no requests"
+
+
+def test_what_is_absent_for_so_long_that_it_is_forgotten_is_absent_still() -> None:
+    conditions, figures = Conditions(), Table({("request_rate", "eu"): None, ("request_rate", "us"): 1.0})
+    rules = rules_of((), ())
+
+    def held(at_s: int, given: Measured = GIVEN) -> list[str]:
+        return [each.id for each in conditions.look(rules, figures, given, at_s * SECOND_NS).held]
+
+    assert held(0) == ["metrics-absent/eu"]
+    del figures.values["request_rate", "eu"]
+    assert held(30) == held(60) == ["metrics-absent/eu"]
+    assert held(90, Measured(("us",), (), GIVEN.uptime_ns)) == [], "it is deregistered"
+    figures.values["request_rate", "eu"] = 2.0
+    assert held(120) == []

@@ -7,15 +7,19 @@ from dataclasses import replace
 from primacy_coordinator.core import events
 from primacy_coordinator.core.log_model import ConflictState
 from primacy_coordinator.core.model import OverrideKind, Policy, RoutingStrategy
-from primacy_coordinator.core.monitor.alerts.book import acknowledge
+from primacy_coordinator.core.monitor.alerts import builtin
+from primacy_coordinator.core.monitor.alerts.book import Book, Moment, acknowledge, step
 from primacy_coordinator.core.monitor.alerts.evaluate import AlertState, decide
-from primacy_coordinator.core.monitor.model import AlertRule
+from primacy_coordinator.core.monitor.alerts.facts import Process
+from primacy_coordinator.core.monitor.alerts.finding import Finding, Looked
+from primacy_coordinator.core.monitor.alerts.rules import rules_of
+from primacy_coordinator.core.monitor.model import AlertRule, Threshold
 from primacy_coordinator.core.severity import Severity
 from primacy_wire.instant import SECOND_NS
 from primacy_wire.messages import Lag, Load
 
 from tests.unit.core.lab import DOWN, Lab
-from tests.unit.core.monitor.watching import Watcher
+from tests.unit.core.monitor.watching import Watcher, facts_of
 
 assert ConflictState and OverrideKind
 
@@ -174,7 +178,22 @@ def test_a_group_that_cannot_be_read_keeps_its_alerts_and_says_so() -> None:
         watcher.look(None, lab.now, store_trouble="no space left on device")
     assert watcher.firing() == [f"region-down/{active}", "store-trouble"]
     assert "no space left" in watcher.alert("store-trouble").summary
-    assert not any("resolved" in message for message in watcher.messages)
+    # Nobody is told that it is over because nobody can look, however long that lasts.
+    for _ in range(700):
+        watcher.look(None, lab.now, metrics_trouble="the same")
+    assert watcher.firing() == ["metrics-trouble", f"region-down/{active}"], "what is known of the process goes on"
+    assert [message for message in watcher.messages if "resolved" in message] == ["resolved store-trouble"]
+
+
+def test_a_rule_of_the_policys_own_goes_on_until_the_policy_is_known_again() -> None:
+    lab, _ = settled()
+    own = Finding("errors", "eu")
+    rules = rules_of((AlertRule("errors", threshold=Threshold("error_rate", above=0.1)),), ())
+    book, _ = step(Book(), rules, Looked((own,)), Moment(SECOND_NS, lab.now.wall_ns, "default"))
+    again = Watcher(uptime_ns=0, book=book)
+    for _ in range(60):
+        again.look(None, lab.now)
+    assert again.firing() == ["errors/eu"]
 
 
 def test_a_restart_neither_fires_again_nor_resolves() -> None:
@@ -231,3 +250,13 @@ def test_a_rule_of_the_policy_changes_a_built_in_one() -> None:
     lab.ask(events.SetPolicy(lab.request(), policy))
     run(lab, watcher, 2)
     assert watcher.alert(f"region-down/{active}").state is AlertState.RESOLVED
+
+
+def test_a_stalled_log_is_neither_told_nor_over_before_it_can_be_seen_after_a_start() -> None:
+    lab, watcher = settled()
+    watcher.look(lab.group, lab.now)
+    (active,) = lab.active()
+    stall_ns = lab.group.view(lab.now).policy.stall_after_ns
+    for uptime_ns, unknown in ((stall_ns + SECOND_NS, True), (stall_ns + 60 * SECOND_NS, False)):
+        looked = builtin.look(facts_of(lab.group, lab.now, Process(uptime_ns)))
+        assert looked.is_unknown("silent-stall", active) is unknown and not looked.blind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from primacy_coordinator.core.monitor.alerts import grouping, sending
-from primacy_coordinator.core.monitor.alerts.book import Book, Moment, step
+from primacy_coordinator.core.monitor.alerts.book import RESOLVED_MAX, RESOLVED_NS_MAX, Book, Moment, step
 from primacy_coordinator.core.monitor.alerts.catalog import RANK
 from primacy_coordinator.core.monitor.alerts.evaluate import AlertState
 from primacy_coordinator.core.monitor.alerts.finding import ANY, Finding, Looked
@@ -206,3 +206,22 @@ def test_what_a_sink_hears_is_true_and_alternates(
     assert all(alert.state is AlertState.RESOLVED for alert in sink.book.alerts)
     firing = {alert_id for alert_id, word in sink.told.items() if not word.resolved}
     assert not firing, "what was told to fire is told to have ended"
+
+
+def test_the_end_of_much_at_once_is_told_however_much_it_is() -> None:
+    """A sink that was told of it is told of its end: also later than it is shown, and by another day's clock."""
+    rules = rules_of((AlertRule("errors", threshold=Threshold("error_rate", above=0.1)),), ())
+    many = tuple(Finding("errors", f"region-{number}") for number in range(RESOLVED_MAX + 50))
+    told: dict[str, sending.Word] = {}
+    book, wall_ns = Book(), 10**18
+    for number in range(60):
+        wall_ns += S if number != 40 else 3 * RESOLVED_NS_MAX
+        owed = frozenset(alert_id for alert_id, word in told.items() if not word.resolved)
+        held = many if number < 20 else ()
+        book, _ = step(book, rules, Looked(held), Moment(S, wall_ns, "default", owed))
+        told = sending.still_known(book.alerts, told)
+        if number in (15, 50):
+            news = sending.news(book.alerts, told)
+            assert len(news) == len(many)
+            told |= {alert.id: sending.word_of(alert) for alert in news}
+    assert book.alerts == (), "once it is told, it is as old as it is"

@@ -50,10 +50,15 @@ class Watcher:
             names = tuple(region.record.name for region in view.regions)
             given = Measured(names, view.policy.slos, self.uptime_ns)
             looked = together(looked, self.conditions.look(rules, self.figures, given, now.mono_ns))
-        self.book, changed = step(self.book, rules, looked, Moment(self.elapsed_ns, now.wall_ns, "default"))
+        self.book, changed = step(
+            self.book, rules, looked, Moment(self.elapsed_ns, now.wall_ns, "default", self.owed())
+        )
         self.transitions += changed
         self.send(self.book.alerts)
         return self.book
+
+    def owed(self) -> frozenset[str]:
+        return frozenset(alert_id for alert_id, word in self.told.items() if not word.resolved)
 
     def send(self, alerts: Iterable[Alert]) -> None:
         for alert in sending.news(alerts, self.told):

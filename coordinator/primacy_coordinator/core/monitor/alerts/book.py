@@ -59,6 +59,8 @@ class Moment:
     """Since the step before."""
     wall_ns: int
     group: str
+    owed: frozenset[str] = frozenset()
+    """Alerts of whose end some sink has yet to be told: they are kept until it is."""
 
 
 def step(book: Book, rules: Mapping[str, Rule], looked: Looked, moment: Moment) -> tuple[Book, tuple[Transition, ...]]:
@@ -80,7 +82,7 @@ def step(book: Book, rules: Mapping[str, Rule], looked: Looked, moment: Moment) 
         if transition is not None:
             changed.append(transition)
     grouped = grouping.explain(alerts, rules, moment.elapsed_ns)
-    kept = _kept(grouped.values(), moment.wall_ns)
+    kept = _kept(grouped.values(), moment)
     changed.sort(key=lambda one: grouping.order(one.alert, rules))
     return (
         Book(tuple(sorted(kept, key=lambda one: one.id)), left_out, looked.broken),
@@ -111,7 +113,11 @@ def _next(
 ) -> tuple[Alert | None, Transition | None]:
     """One alert after one look."""
     life = None if before is None else before.life
-    if rule is None:
+    elapsed_ns = moment.elapsed_ns
+    if before is not None and finding is None and looked.is_blind(before.rule):
+        # Also of a rule that is not in force, for the policy may not be known yet.
+        sight, timing, elapsed_ns = Sight.UNKNOWN, OFF, 0
+    elif rule is None:
         sight, timing = Sight.GONE, OFF
     else:
         timing = Timing(rule.for_ns, rule.keep_ns)
@@ -119,8 +125,9 @@ def _next(
             sight = Sight.HOLDS
         else:
             assert before is not None
-            sight = Sight.UNKNOWN if looked.is_unknown(before.rule, before.region) else Sight.GONE
-    given = Step(life, sight, timing, moment.elapsed_ns)
+            unknown = looked.is_unknown(before.rule, before.region, before.finding.subject)
+            sight = Sight.UNKNOWN if unknown else Sight.GONE
+    given = Step(life, sight, timing, elapsed_ns)
     after = decide(given)
     if after is None:
         return None, None
@@ -170,11 +177,16 @@ def _written(alert: Alert, finding: Finding, rule: Rule, group: str) -> Alert:
     )
 
 
-def _kept(alerts: Iterable[Alert], wall_ns: int) -> list[Alert]:
-    """Without those that were resolved long ago."""
+def _kept(alerts: Iterable[Alert], moment: Moment) -> list[Alert]:
+    """Without those that were resolved long ago, and of whose end everybody knows."""
     given = list(alerts)
     live = [alert for alert in given if alert.state is not AlertState.RESOLVED]
     over = [alert for alert in given if alert.state is AlertState.RESOLVED]
-    over = [alert for alert in over if abs(wall_ns - alert.resolve_wall_ns) <= RESOLVED_NS_MAX]
     over.sort(key=lambda one: (-one.resolve_wall_ns, one.id))
-    return live + over[:RESOLVED_MAX]
+    owed = [alert for alert in over if alert.id in moment.owed][:ALERTS_MAX]
+    others = [
+        alert
+        for alert in over
+        if alert.id not in moment.owed and abs(moment.wall_ns - alert.resolve_wall_ns) <= RESOLVED_NS_MAX
+    ]
+    return live + owed + others[:RESOLVED_MAX]

@@ -28,8 +28,8 @@ from primacy_coordinator.core.views import GroupView, LogView, RegionView
 
 SIGHT_NS_MAX = 15 * SECOND_NS
 """What an agent saw longer ago says nothing of now."""
-PROCESS_RULES = frozenset({"store-trouble", "journal-trouble", "metrics-trouble", "sink-failing", "cardinality-capped"})
-"""What is known though the group cannot be read."""
+STALL_SEEN_NS = 15 * SECOND_NS
+"""After a start, so much later than it could have stood a stalled log is seen: a lease must be heard of, too."""
 UNCLEAR = frozenset({RegionStatus.UNKNOWN, RegionStatus.JOINING, RegionStatus.SUSPECT, RegionStatus.RECOVERING})
 """Neither up nor down: an alert about the region goes on as it was."""
 
@@ -38,7 +38,7 @@ def look(facts: Facts) -> Looked:
     """Every built-in alert that needs no measurements."""
     held = list(_of_process(facts))
     if facts.view is None or facts.log is None:
-        return Looked(tuple(held), frozenset({(ANY, ANY)}))
+        return Looked(tuple(held), blind=True)
     view, log = facts.view, facts.log
     for find in _OF_GROUP:
         held += find(view)
@@ -46,12 +46,12 @@ def look(facts: Facts) -> Looked:
     held += _told(facts)
     held += _of_log(facts, view, log)
     unknown = set(_unknown(facts, view, log))
-    return Looked(tuple(sorted(held, key=lambda one: one.id)), frozenset(unknown))
+    return Looked(tuple(sorted(held, key=lambda one: one.id)), frozenset(unknown), blind=not facts.settled)
 
 
 def _unknown(facts: Facts, view: GroupView, log: LogView) -> Iterator[tuple[str, str]]:
-    if not facts.settled:
-        yield ANY, ANY
+    if facts.process.uptime_ns < view.policy.stall_after_ns + STALL_SEEN_NS:
+        yield "silent-stall", ANY
     for region in view.regions:
         name = region.record.name
         if region.verdict.status in UNCLEAR:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from primacy_wire.instant import SECOND_NS
 
@@ -20,6 +20,9 @@ from primacy_coordinator.core.monitor.model import Absence, BurnRate, Slo, Thres
 
 PACE_NS_MAX = 15 * SECOND_NS
 LOOKS_PER_WINDOW = 20
+FAILURES_MIN = 10
+"""Requests that must have failed in the long window before a budget burns: one of two that fail at night is half of
+them, and no reason to get up."""
 MEASURED = "request_rate"
 """The series whose absence means that a region is not measured any more."""
 
@@ -51,7 +54,8 @@ class Conditions:
                 continue
             last = self._last.get(rule)
             if last is None or now_ns - last[0] >= pace_ns:
-                last = now_ns, look(rule, figures, given)
+                before = last[1] if last is not None else Looked()
+                last = now_ns, _with_forgotten(rule, before, look(rule, figures, given), figures, given)
             fresh[rule] = last
             found.append(last[1])
         self._last = fresh
@@ -142,6 +146,15 @@ def _absence(rule: Rule, absence: Absence, figures: Figures, given: Measured, ex
     return Looked(tuple(held))
 
 
+def _with_forgotten(rule: Rule, before: Looked, now: Looked, figures: Figures, given: Measured) -> Looked:
+    """A series that is absent for so long that it is forgotten is absent still."""
+    if rule.absence is None and rule.name != "metrics-absent":
+        return now
+    having = figures.regions(rule.absence.series if rule.absence is not None else MEASURED)
+    gone = tuple(one for one in before.held if one.region not in having and one.region in given.regions)
+    return replace(now, held=(*now.held, *gone)) if gone else now
+
+
 def _burning(rule: Rule, burns: Iterable[BurnRate], figures: Figures, given: Measured) -> Looked:
     slos = {slo.name: slo for slo in given.slos}
     held: list[Finding] = []
@@ -153,10 +166,12 @@ def _burning(rule: Rule, burns: Iterable[BurnRate], figures: Figures, given: Mea
         for region in _judged(slo, given.regions):
             rates = [figures.burn(burn.slo, region, window_ns) for window_ns in (burn.long_ns, burn.short_ns)]
             if any(rate is None or math.isnan(rate) for rate in rates):
-                unknown.add((rule.name, region))
+                unknown.add((f"{rule.name}:{burn.slo}", region))
                 continue
             over_long, over_short = (rate or 0.0 for rate in rates)
-            if over_long > burn.factor and over_short > burn.factor:
+            failures = figures.failures(burn.slo, region, burn.long_ns)
+            few = failures is not None and failures < FAILURES_MIN
+            if over_long > burn.factor and over_short > burn.factor and not few:
                 held.append(_burnt(rule, burn, region, over_long, over_short))
     return Looked(tuple(held), frozenset(unknown))
 

@@ -24,6 +24,10 @@ class Figures(Protocol):
         """How fast an error budget burnt in the window; 1 is the pace at which it lasts. None: nothing was measured."""
         ...
 
+    def failures(self, slo: str, region: str, window_ns: int, /) -> float | None:
+        """Requests that were not good in the window. None: nothing was measured, or the objective is about time."""
+        ...
+
 
 class NoFigures:
     """Nothing is measured yet."""
@@ -37,4 +41,7 @@ class NoFigures:
         return None
 
     def burn(self, _slo: str, _region: str, _window_ns: int) -> float | None:
+        return None
+
+    def failures(self, _slo: str, _region: str, _window_ns: int) -> float | None:
         return None

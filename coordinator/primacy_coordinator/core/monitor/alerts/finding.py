@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from primacy_coordinator.core.severity import Severity
 
+PROCESS_RULES = frozenset({"store-trouble", "journal-trouble", "metrics-trouble", "sink-failing", "cardinality-capped"})
+"""What is known though the group cannot be read."""
 ANY = "*"
 """In `Looked.unknown`: of every region."""
 
@@ -43,15 +45,20 @@ class Looked:
 
     held: tuple[Finding, ...] = ()
     unknown: frozenset[tuple[str, str]] = frozenset()
-    """(rule or `ANY`, region or `ANY`)."""
+    """(rule, `rule:subject` or `ANY`, region or `ANY`)."""
     broken: tuple[tuple[str, str], ...] = ()
     """(rule of the policy, why it cannot be evaluated), sorted."""
+    blind: bool = False
+    """Nothing is known but of the process itself (`PROCESS_RULES`): time in which nobody could look is no time."""
 
-    def is_unknown(self, rule: str, region: str) -> bool:
-        unknown = self.unknown
-        return bool(unknown) and (
-            (rule, region) in unknown or (rule, ANY) in unknown or (ANY, ANY) in unknown or (ANY, region) in unknown
-        )
+    def is_blind(self, rule: str) -> bool:
+        return self.blind and rule not in PROCESS_RULES
+
+    def is_unknown(self, rule: str, region: str, subject: str = "") -> bool:
+        if self.is_blind(rule):
+            return True
+        rules = (rule, f"{rule}:{subject}")
+        return bool(self.unknown) and any((one, where) in self.unknown for one in rules for where in (region, ANY))
 
 
 def together(*looks: Looked) -> Looked:
@@ -60,4 +67,5 @@ def together(*looks: Looked) -> Looked:
         tuple(finding for look in looks for finding in look.held),
         frozenset().union(*(look.unknown for look in looks)),
         tuple(sorted(pair for look in looks for pair in look.broken)),
+        any(look.blind for look in looks),
     )
