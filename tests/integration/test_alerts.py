@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import urllib.request
@@ -19,7 +20,7 @@ from primacy.v1 import status_service_pb2 as pb
 from primacy.v1.status_service_pb2_grpc import StatusServiceStub
 from primacy_coordinator.core.monitor.alerts.evaluate import AlertState, Life, Sight, Step, Timing, decide
 from primacy_wire.channel import make_channel
-from primacy_wire.messages import ServiceHealth, ServiceState
+from primacy_wire.messages import Notice, ServiceHealth, ServiceState
 
 from tests.integration.coordinators import UP, CoordinatorProcess, HandAgent, until
 from tests.unit.coordinator.sinks.receivers import Receiver, receiver
@@ -165,6 +166,51 @@ async def test_sinks_are_tested_and_a_broken_one_is_told_of_by_the_others(tmp_pa
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await here.ask("TestAlertSinks", pb.TestAlertSinksRequest(sink="other"))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND and "pager" in (caught.value.details() or "")
+
+
+async def test_what_an_agent_told_stands_over_a_crash_until_that_agent_takes_it_back(tmp_path: Path) -> None:
+    async with place(tmp_path) as here, AsyncExitStack() as stack:
+        await until(lambda: _active(here))
+        other = await stack.enter_async_context(HandAgent(here.coordinator.grpc, "eu", "two"))
+        await other.join()
+        failing = here.agents["eu"]
+        await failing.send(Notice(failing.incarnation, "weights-hook-failed", "the hook exits 1", True))
+        alert = await here.fires("dataplane-failing/eu")
+        assert "the hook exits 1" in alert.summary
+        # Another agent of the region is well: that says nothing of this one.
+        await other.send(Notice(other.incarnation, "weights-hook-succeeded", "it succeeds again"))
+
+        here.coordinator.kill()
+        here.coordinator.start()
+        for agent in (*here.agents.values(), other):
+            await agent.close()
+        again = await stack.enter_async_context(
+            HandAgent(here.coordinator.grpc, "eu", incarnation=failing.incarnation, lineage=failing.lineage)
+        )
+        await again.join()
+        for region in ("ap", "us"):
+            await (await stack.enter_async_context(HandAgent(here.coordinator.grpc, region))).join()
+        await (await stack.enter_async_context(HandAgent(here.coordinator.grpc, "eu", "two"))).join()
+        # Longer than what is over needs to end.
+        await until(lambda: _looked(here, 24), 90)
+        assert (await here.fires("dataplane-failing/eu")).fire_time == alert.fire_time
+        await again.send(Notice(again.incarnation, "weights-hook-succeeded", "it succeeds again"))
+
+        async def over() -> bool:
+            found = (await here.alerts(include_resolved=True)).get("dataplane-failing/eu")
+            return found is not None and found.state == RESOLVED
+
+        await until(over, 40)
+
+
+async def _looked(here: Place, times: int) -> bool:
+    """Whether so many looks were taken since the coordinator started."""
+    try:
+        text = await asyncio.to_thread(_metrics, here)
+    except OSError:
+        return False
+    (line,) = (one for one in text.splitlines() if one.startswith("primacy_alert_evaluations_total "))
+    return float(line.split()[1]) >= times
 
 
 async def test_a_webhook_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:

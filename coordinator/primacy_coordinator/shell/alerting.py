@@ -16,6 +16,7 @@ from typing import Protocol
 
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS, Now
+from primacy_wire.messages import Notice
 
 from primacy_coordinator.core.effects import Journal
 from primacy_coordinator.core.events import Noted
@@ -103,8 +104,8 @@ class _Group:
     """as of when it began to grow;"""
     dropped_ns: int = 0
     """and when it last grew."""
-    notices: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
-    """(kind, region) -> (text, mono_ns)."""
+    notices: dict[tuple[str, str], tuple[str, str, int] | None] = field(default_factory=dict)
+    """(kind, life of an agent) -> (region, text, mono_ns); None: it was taken back before what was kept is loaded."""
 
 
 class Alerting:
@@ -146,9 +147,15 @@ class Alerting:
 
     # ---- looking
 
+    def begin(self, runner: Runner) -> None:
+        """What agents tell of the group from now on is noted."""
+        self._group(runner)
+
     def look(self, watched: Watched, now: Now, seen: Seen | None) -> None:
         """One look at one group; `seen` None: there was nothing to be seen."""
-        group = self._group(watched.runner, now)
+        group = self._group(watched.runner)
+        if not group.began_ns:
+            group.began_ns = group.looked_ns = now.mono_ns
         if not group.ready:
             return
         given = self._facts(group, watched, now, seen)
@@ -183,10 +190,10 @@ class Alerting:
             sink.forget(name)
         self._store.save_alerts(name, "")
 
-    def _group(self, runner: Runner, now: Now) -> _Group:
+    def _group(self, runner: Runner) -> _Group:
         group = self._groups.get(runner.name)
         if group is None or group.runner is not runner:
-            group = self._groups[runner.name] = _Group(runner, began_ns=now.mono_ns, looked_ns=now.mono_ns)
+            group = self._groups[runner.name] = _Group(runner)
             runner.onlookers.append(partial(_notice, group))
             group.loading = asyncio.get_running_loop().create_task(self._load(group))
         return group
@@ -197,6 +204,11 @@ class Alerting:
             async with asyncio.timeout(LOAD_S_MAX):
                 kept = decode_book(await self._store.load_alerts(name))
             group.book = kept.book
+            now_ns = read_now().mono_ns
+            group.notices = {
+                **{(one.kind, one.incarnation): (one.region, one.text, now_ns - one.age_ns) for one in kept.notices},
+                **group.notices,
+            }
             for sink in self.sinks:
                 sink.restore(name, kept.told.get(sink.name, {}))
         except (StoreError, BadRecord, TimeoutError) as error:
@@ -225,12 +237,11 @@ class Alerting:
             # Who still reaches it? That is dear to copy, and needed now alone.
             whole = group.runner.glance(lambda machine, at: machine.view(at))
             view = replace(view, sights=whole.sights) if whole is not None else view
-        told = tuple(
-            facts.Told(kind, region, text, now.mono_ns - at_ns)
-            for (kind, region), (text, at_ns) in sorted(group.notices.items())
-        )
+        # The word of a life that is over, or of an agent that is not there any more, is no word of now.
+        lives = {agent.incarnation for region in view.regions for agent in region.agents}
+        group.notices = {key: one for key, one in group.notices.items() if one is not None and key[1] in lives}
         then = watched.monitor.prospects.get(view.lease.active_region)
-        return facts.Facts(process, view, watched.log, then, told)
+        return facts.Facts(process, view, watched.log, then, _told(group, now))
 
     def _conditions(self, group: _Group, watched: Watched, view: GroupView, uptime_ns: int, now: Now) -> Looked:
         names = tuple(region.record.name for region in view.regions)
@@ -251,7 +262,7 @@ class Alerting:
     def _keep(self, group: _Group, now: Now) -> None:
         name = group.runner.name
         told = {sink.name: dict(sink.told(name)) for sink in self.sinks}
-        self._store.save_alerts(name, encode_book(Kept(group.book, told)))
+        self._store.save_alerts(name, encode_book(Kept(group.book, told, _told(group, now))))
         group.dirty, group.kept_ns = False, now.mono_ns
 
     # ---- answers
@@ -288,10 +299,23 @@ class Alerting:
 
 def _notice(group: _Group, entry: Journal) -> None:
     """Keeps what agents told that an alert may be made of."""
+    if not isinstance(entry.inputs, Notice):
+        return
+    life = entry.inputs.incarnation
     if entry.kind in facts.NOTABLE:
-        group.notices[entry.kind, entry.region] = entry.message, read_now().mono_ns
+        group.notices[entry.kind, life] = entry.region, entry.message, read_now().mono_ns
+        group.dirty = True
     elif entry.kind in facts.TAKES_BACK:
-        group.notices.pop((facts.TAKES_BACK[entry.kind], entry.region), None)
+        group.notices[facts.TAKES_BACK[entry.kind], life] = None
+        group.dirty = True
+
+
+def _told(group: _Group, now: Now) -> tuple[facts.Told, ...]:
+    return tuple(
+        facts.Told(kind, one[0], life, one[1], now.mono_ns - one[2])
+        for (kind, life), one in sorted(group.notices.items(), key=lambda entry: entry[0])
+        if one is not None
+    )
 
 
 def _dropped_lately(group: _Group, dropped: int, now: Now) -> int:

@@ -57,6 +57,10 @@ MEMORY_MIN = 16 << 20
 class Evaluation(Protocol):
     """What is done with every look: alerts."""
 
+    def begin(self, runner: Runner) -> None:
+        """Called for each group before anything is heard of it."""
+        ...
+
     def look(self, watched: Watched, now: Now, seen: Seen | None) -> None:
         """Called once a second for each group, after its monitor has taken in the look; quick.
 
@@ -229,6 +233,8 @@ class Monitoring:
     def _watch(self, runner: Runner) -> Watched:
         watched = self._watched[runner.name] = Watched(runner, Monitor(read_now()))
         watched.loading = asyncio.get_running_loop().create_task(self._load(watched))
+        if self.evaluation is not None:
+            self.evaluation.begin(runner)
         return watched
 
     async def _load(self, watched: Watched) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from primacy_coordinator.core.monitor.alerts.book import Book
+from primacy_coordinator.core.monitor.alerts.facts import Told
 from primacy_coordinator.core.monitor.alerts.sending import Word
 from primacy_coordinator.store.codec import BadRecord
 
@@ -20,6 +21,8 @@ class Kept:
     book: Book = Book()
     told: dict[str, dict[str, Word]] = field(default_factory=dict)
     """Sink -> alert -> what it was told last."""
+    notices: tuple[Told, ...] = ()
+    """What agents told, as old as it was when it was kept."""
     version: int = VERSION
 
 

@@ -13,6 +13,7 @@ from primacy_coordinator.core.monitor.tiers import Block
 from primacy_coordinator.shell import monitoring as module
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.monitoring import Monitoring, Watched
+from primacy_coordinator.shell.runner import Runner
 from primacy_coordinator.store.api import StoreRefused
 from primacy_coordinator.store.history import SqliteHistory
 from primacy_coordinator.store.sqlite import SqliteStore
@@ -60,6 +61,9 @@ class Counting:
         self.looks: list[tuple[str, bool]] = []
         self.forgotten: list[str] = []
         self.fails = False
+
+    def begin(self, runner: Runner) -> None:
+        pass
 
     def look(self, watched: Watched, now: Now, seen: Seen | None) -> None:
         self.looks.append((watched.group, seen is not None))

@@ -12,6 +12,10 @@ SETTLE_NS_MAX = 30 * SECOND_NS
 """After a start, how long agents that were never heard are waited for before anything is concluded from silence."""
 
 
+LONG_NS = 7 * 86_400 * SECOND_NS
+"""Of what agents say once, and take back for certain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notable:
     """A kind of notices that agents send, which an alert is made of."""
@@ -20,15 +24,16 @@ class Notable:
     taken_back_by: str = ""
     """The kind that says that it is over. Empty: none does."""
     stands_ns: int = 3600 * SECOND_NS
-    """How long it stands when nothing takes it back: the agent that would may have been restarted."""
+    """How long it stands when nothing takes it back. It ends with that life of the agent, too: the next tells anew."""
 
 
 NOTABLE = {
-    "dataplane-rejected": Notable("dataplane-rejected", stands_ns=600 * SECOND_NS),
+    # Agents tell the same rejection again after 600 s: it must not seem to be over just before that.
+    "dataplane-rejected": Notable("dataplane-rejected", stands_ns=900 * SECOND_NS),
     "dataplane-inconsistent": Notable("dataplane-failing", stands_ns=600 * SECOND_NS),
     "endpoint-missing": Notable("dataplane-failing", "endpoint-found"),
-    "weights-file-failed": Notable("dataplane-failing", "weights-file-written"),
-    "weights-hook-failed": Notable("dataplane-failing", "weights-hook-succeeded"),
+    "weights-file-failed": Notable("dataplane-failing", "weights-file-written", LONG_NS),
+    "weights-hook-failed": Notable("dataplane-failing", "weights-hook-succeeded", LONG_NS),
     "haproxy-check-unanswered": Notable("dataplane-failing", stands_ns=600 * SECOND_NS),
 }
 """By kind of the notice."""
@@ -37,10 +42,11 @@ TAKES_BACK = {notable.taken_back_by: kind for kind, notable in NOTABLE.items() i
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The newest notice of one kind about one region that nothing has taken back since."""
+    """The newest notice of one kind by one life of an agent that nothing has taken back since."""
 
     kind: str
     region: str
+    incarnation: str
     text: str
     age_ns: int
 
