@@ -146,7 +146,8 @@ async def questions(days: int) -> list[Row]:
         store = SqliteMetrics(Path(folder) / "metrics.db", Kept(), clock=lambda: float(end))
         await _fill(store, end, days)
         monitor = Monitor(Now(SECOND_NS, end * SECOND_NS), Limits.of(512 << 20))
-        monitor.load(await store.load("default", end, 6 * HOUR_S))
+        monitor.load(await store.load("default", HOUR_S, end - days * 24 * HOUR_S, end))
+        monitor.load(await store.load("default", MINUTE_S, end - 6 * HOUR_S, end))
         made = MeasuredGroup(len(REGIONS), len(REGIONS), 1)
         for second in range(end, end + HOUR_S):
             gauges = [(Key(name, region), 1.0) for name in NAMES for region in REGIONS]

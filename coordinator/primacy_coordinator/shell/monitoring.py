@@ -4,7 +4,8 @@
    trouble, is a gap in the figures and nothing else.
 2. What is dear is done in bits of well under a millisecond, with the loop in between, for no longer than `WORK_NS_MAX`
    in a second, unless much has piled up.
-3. Reading what the disk has from an earlier life comes first, bounded in time; without it memory begins empty.
+3. Reading what the disk has from an earlier life comes first, piece by piece in other threads, bounded in time: what
+   does not fit in it is the oldest, which is read from disk when it is asked for. Without it memory begins empty.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from primacy_coordinator.core.monitor.monitor import Monitor
 from primacy_coordinator.core.monitor.queries import Answer, Old, Query, answer
 from primacy_coordinator.core.monitor.seen import Seen
 from primacy_coordinator.core.monitor.series import BUILT_IN
-from primacy_coordinator.core.monitor.tiers import HOUR_S, MINUTE_S, MINUTES_KEPT_S, Limits
+from primacy_coordinator.core.monitor.tiers import HOUR_S, HOURS_KEPT_S, MINUTE_S, MINUTES_KEPT_S, Block, Limits
 from primacy_coordinator.core.views import ExplanationView, LogView
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.latency import Latency
@@ -46,6 +47,8 @@ PILED_UP_FACTOR = 10
 BIT_NS_MAX = 2 * MILLISECOND_NS
 """and so long at once."""
 LOAD_S_MAX = 10.0
+PIECE_S = 10 * MINUTE_S
+"""Of the past, that is in memory twice while it is loaded."""
 DISK_S_MAX = 5.0
 DEAR_SHARE = 200
 """What may wait a little (prospects, the log) is looked at again no sooner than after so many times what it took."""
@@ -239,13 +242,7 @@ class Monitoring:
 
     async def _load(self, watched: Watched) -> None:
         try:
-            async with asyncio.timeout(LOAD_S_MAX):
-                second = read_now().wall_ns // SECOND_NS
-                blocks = await self.store.load(watched.group, second, MINUTES_KEPT_S)
-            for number, block in enumerate(blocks):
-                watched.monitor.load((block,))
-                if number % 10 == 0:
-                    await asyncio.sleep(0)
+            await self._load_pieces(watched, read_now().wall_ns // SECOND_NS)
         except (StoreError, TimeoutError) as error:
             logger.warning(
                 "metrics of earlier cannot be loaded; they begin anew",
@@ -255,6 +252,35 @@ class Monitoring:
             logger.exception("metrics of earlier cannot be loaded; they begin anew", extra={"group": watched.group})
         finally:
             watched.ready = True
+
+    async def _load_pieces(self, watched: Watched, second: int) -> None:
+        """Hours, then minutes: as many pieces of them as there is time for, the newest of all."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + LOAD_S_MAX
+
+        async def read(span: int, first: int, last: int) -> tuple[Block, ...]:
+            async with asyncio.timeout_at(deadline):
+                return await self.store.load(watched.group, span, first, last)
+
+        # Whatever is done in the thread is awaited: nobody else looks at the monitor until it is ready.
+        hours = await read(HOUR_S, second - HOURS_KEPT_S, second - HOUR_S + 1)
+        await asyncio.to_thread(watched.monitor.load, hours)
+        end = second - MINUTE_S + 1
+        began = clock()
+        newest = await read(MINUTE_S, end - PIECE_S, end)
+        piece_s = 2 * (clock() - began)
+        # To put it into memory takes about as long as to read it.
+        pieces = MINUTES_KEPT_S // PIECE_S - 1
+        fitting = min(pieces, int((deadline - clock()) / piece_s) - 1) if piece_s > 0 else pieces
+        try:
+            for number in range(fitting, 0, -1):
+                first = end - (number + 1) * PIECE_S
+                await asyncio.to_thread(watched.monitor.load, await read(MINUTE_S, first, first + PIECE_S))
+        except TimeoutError:
+            fitting = 0
+        await asyncio.to_thread(watched.monitor.load, newest)
+        if fitting < pieces:
+            logger.warning("not all metrics of the last hours were loaded in time", extra={"group": watched.group})
 
     def _look(self, watched: Watched) -> None:
         began_ns = read_now().mono_ns

@@ -80,8 +80,9 @@ class MetricsStore(Protocol):
         """Forget what lies beyond: the wall clock was set back."""
         ...
 
-    async def load(self, group: str, second: int, minutes_s: int) -> tuple[Block, ...]:
-        """What memory needs after a start, the oldest first: the hours of what lasts, then the newest minutes.
+    async def load(self, group: str, span: int, first: int, last: int) -> tuple[Block, ...]:
+        """What memory needs after a start of steps of that length that begin in [first, last), the oldest first: of
+        hours what lasts alone.
 
         Raises StoreError, as all that read.
         """
@@ -186,20 +187,15 @@ class SqliteMetrics:
             self._blocks = deque((g, b) for g, b in self._blocks if g != group or b.start + b.span <= second)
             self._wake.notify()
 
-    async def load(self, group: str, second: int, minutes_s: int) -> tuple[Block, ...]:
-        lasting = [name for name in BUILT_IN if lasts(Key(name, ""))]
-        marks = ", ".join("?" * len(lasting))
-        of_hours = f"SELECT start, series, content FROM steps WHERE group_name = ? AND span = {HOUR_S} "
-        of_hours += f"AND start >= ? AND start < ? AND series IN ({marks}) ORDER BY start"
-        of_minutes = f"SELECT start, series, content FROM steps WHERE group_name = ? AND span = {MINUTE_S} "
-        of_minutes += "AND start >= ? AND start < ? ORDER BY start"
+    async def load(self, group: str, span: int, first: int, last: int) -> tuple[Block, ...]:
+        wanted = [name for name in BUILT_IN if lasts(Key(name, ""))] if span == HOUR_S else []
+        query = (
+            "SELECT start, series, content FROM steps WHERE group_name = ? AND span = ? AND start >= ? AND start < ? "
+        )
+        query += f"AND series IN ({', '.join('?' * len(wanted))}) ORDER BY start" if wanted else "ORDER BY start"
 
         def read(db: sqlite_utils.Database) -> tuple[Block, ...]:
-            hours = db.conn.execute(of_hours, (group, second - self._kept.hours_s, second - HOUR_S + 1, *lasting))
-            found = list(_blocks(hours, HOUR_S))
-            minutes = db.conn.execute(of_minutes, (group, second - minutes_s, second - MINUTE_S + 1))
-            found += _blocks(minutes, MINUTE_S)
-            return tuple(found)
+            return tuple(_blocks(db.conn.execute(query, (group, span, first, last, *wanted)), span))
 
         blocks: tuple[Block, ...] = await self._ask(read)
         return blocks

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from primacy_coordinator.core.monitor.queries import Old, Query
+from primacy_coordinator.core.monitor.rows import Stat
 from primacy_coordinator.core.monitor.seen import Seen
-from primacy_coordinator.core.monitor.tiers import Block
+from primacy_coordinator.core.monitor.series import Key
+from primacy_coordinator.core.monitor.tiers import MINUTE_S, MINUTES_KEPT_S, Block
 from primacy_coordinator.shell import monitoring as module
 from primacy_coordinator.shell.coordinator import Coordinator
 from primacy_coordinator.shell.monitoring import Monitoring, Watched
@@ -35,7 +37,7 @@ class Broken:
     def rewind(self, group: str, second: int) -> None:
         self.rewound.append((group, second))
 
-    async def load(self, group: str, second: int, minutes_s: int) -> tuple[Block, ...]:
+    async def load(self, group: str, span: int, first: int, last: int) -> tuple[Block, ...]:
         raise StoreRefused("no room")
 
     async def steps(self, group: str, names: tuple[str, ...], first: int, last: int, span: int) -> tuple[Old, ...]:
@@ -52,6 +54,24 @@ class Broken:
 
     async def close(self) -> None:
         pass
+
+
+class Slow(Broken):
+    """It has a minute in every ten; what is older than the newest ten it never finds."""
+
+    def __init__(self, hangs: bool) -> None:
+        super().__init__()
+        self.hangs = hangs
+        self.asked: list[tuple[int, int]] = []
+
+    async def load(self, group: str, span: int, first: int, last: int) -> tuple[Block, ...]:
+        if span != MINUTE_S:
+            return ()
+        self.asked.append((first, last))
+        if self.hangs and len(self.asked) > 1:
+            await asyncio.Event().wait()
+        start = -(-first // MINUTE_S) * MINUTE_S
+        return (Block(start, MINUTE_S, ((Key("request_rate", "eu"), Stat(1.0, 1.0, 1.0, 1.0, 60)),), ()),)
 
 
 class Counting:
@@ -84,6 +104,38 @@ async def coordinator(tmp_path: Path) -> AsyncIterator[Coordinator]:
     await made.close()
     await history.close()
     await store.close()
+
+
+async def loaded(coordinator: Coordinator, store: Slow) -> list[int]:
+    """Starts of the minutes that a monitoring begins with."""
+    made = Monitoring(coordinator, store)
+    made.start()
+    await until(lambda: (watched := made.watched("default")) is not None and watched.ready)
+    monitor = made.monitor("default")
+    await made.close()
+    assert monitor is not None
+    return [row.start for row in monitor.tiers.minutes.rows]
+
+
+async def test_the_past_is_loaded_piece_by_piece(coordinator: Coordinator) -> None:
+    """Of a large group all of it at once would take gigabytes."""
+    store = Slow(hangs=False)
+    starts = await loaded(coordinator, store)
+    pieces = sorted(store.asked)
+    assert [last - first for first, last in pieces] == [600] * (MINUTES_KEPT_S // 600)
+    assert [first for first, _ in pieces[1:]] == [last for _, last in pieces[:-1]]
+    # The oldest may be too old by the time that the newest is there.
+    assert starts == sorted(set(starts))
+    assert len(starts) >= len(pieces) - 1
+
+
+async def test_a_disk_that_is_slow_costs_the_oldest(coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alerts wait for the past: for so long, and then do with what there is."""
+    monkeypatch.setattr(module, "LOAD_S_MAX", 0.5)
+    store = Slow(hangs=True)
+    (start,) = await loaded(coordinator, store)
+    first, last = max(store.asked)
+    assert first <= start < last
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ async def test_a_minute_is_there_after_a_restart(store: SqliteMetrics, path: Pat
     await settled(store)
     await store.close()
     again = SqliteMetrics(path, clock=lambda: float(BEGIN))
-    (block,) = await again.load("default", BEGIN + 600, HOUR_S)
+    (block,) = await again.load("default", MINUTE_S, BEGIN, BEGIN + 600)
     assert (block.start, block.span) == (BEGIN, MINUTE_S)
     assert dict(block.stats()) == dict(minute(0).gauges or ())
     assert dict(block.distributions()) == dict(minute(0).sketches)
@@ -166,9 +166,9 @@ async def test_a_clock_that_was_set_back_leaves_nothing_of_the_future(store: Sql
     await settled(store)
     store.rewind("default", BEGIN + 5 * MINUTE_S + 30)
     await settled(store)
-    blocks = await store.load("default", BEGIN + HOUR_S, HOUR_S)
+    blocks = await store.load("default", MINUTE_S, BEGIN, BEGIN + HOUR_S)
     assert [block.start for block in blocks] == [BEGIN + n * MINUTE_S for n in range(5)]
-    assert len(await store.load("other", BEGIN + HOUR_S, HOUR_S)) == 1
+    assert len(await store.load("other", MINUTE_S, BEGIN, BEGIN + HOUR_S)) == 1
 
 
 async def test_hours_that_a_clock_made_ahead_of_time_do_not_end_the_making(store: SqliteMetrics, path: Path) -> None:
@@ -205,7 +205,7 @@ async def test_a_damaged_file_is_trouble_and_stays_as_it_is(path: Path) -> None:
     for number in range(3):
         store.put("default", minute(number))
     with pytest.raises(StoreError):
-        await store.load("default", BEGIN, HOUR_S)
+        await store.load("default", MINUTE_S, BEGIN, BEGIN + HOUR_S)
     assert "metrics.db" in store.trouble
     assert path.read_bytes() == b"not a database at all" * 100
     path.unlink()

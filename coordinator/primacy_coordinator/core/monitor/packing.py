@@ -17,6 +17,8 @@ from primacy_wire.sketch import BUCKETS_MAX, GAMMA, LOG_GAMMA, SMALLEST, Sketch
 
 _HEADER = struct.Struct("<BHdddd")
 """Width of a count in bytes, buckets, then sum, smallest, largest and newest value."""
+COUNT_MAX = 2**63
+"""Of a bucket, beyond which nothing is counted: only who says absurd numbers, for weeks, comes there."""
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -62,6 +64,8 @@ def pack(sketch: Sketch) -> bytes:
 
 def _packed(indexes: list[int], counts: list[int], total: float, low: float, high: float, last: float) -> bytes:
     largest = max(counts)
+    if largest > COUNT_MAX:
+        counts, largest = [min(count, COUNT_MAX) for count in counts], COUNT_MAX
     width = next(width for width in _CODES if largest < 1 << 8 * width)
     head = _HEADER.pack(width, len(indexes), total, low, high, last)
     return head + array("h", indexes).tobytes() + array(_CODES[width], counts).tobytes()

@@ -42,6 +42,10 @@ class FineRow:
         value = self.values[slot]
         return Stat(value, value, value, value, 1) if value == value else None  # noqa: PLR0124 - not NaN
 
+    def stats(self) -> Iterator[tuple[int, Stat]]:
+        """Of all slots that have values."""
+        return ((slot, stat) for slot in range(len(self.values)) if (stat := self.stat(slot)) is not None)
+
     @property
     def bytes(self) -> int:
         return 4 * len(self.values) + 200

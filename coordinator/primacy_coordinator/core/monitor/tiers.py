@@ -228,6 +228,25 @@ class Tiers:
         self.slots.rewind(second)
         self.second = min(self.second, second - 1)
         self._swept = min(self._swept, second)
+        self._works.append(self._resume(second))
+
+    def _resume(self, second: int) -> Iterator[None]:
+        """The minute and the hour in which this second lies begin with what is left of them."""
+        born = self.slots.born
+        for row in self.minutes.between(second - second % HOUR_S, second):
+            self._hour = self._hour or Open(row.start, HOUR_S)
+            end = row.end
+            stats = ((at, one) for at, one in row.stats() if end > born[at] and self._lasts(at))
+            yield from self._hour.add_stats(stats, ROLLED_TOGETHER)
+            yield
+        for packed in self.sketch_minutes.between(second - second % HOUR_S, second):
+            self._keep_for_hour(packed)
+            yield
+        for row in self.tens.between(second - second % MINUTE_S, second):
+            self._minute = self._minute or Open(row.start, MINUTE_S)
+            end = row.end
+            yield from self._minute.add_stats(((at, one) for at, one in row.stats() if end > born[at]), ROLLED_TOGETHER)
+            yield
 
     def _give(self, key: Key, second: int) -> int | None:
         slot = self.slots.give(key, second)

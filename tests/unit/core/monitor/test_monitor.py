@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from primacy_coordinator.core.glance import Looks
-from primacy_coordinator.core.model import FailoverKind, FailoverRecord, FailoverState, Policy
+from primacy_coordinator.core.model import FailoverKind, FailoverPhase, FailoverRecord, FailoverState, Policy
 from primacy_coordinator.core.monitor.budgets import Ledger
 from primacy_coordinator.core.monitor.model import Aggregation, Slo, SloIndicator
 from primacy_coordinator.core.monitor.monitor import Monitor
@@ -220,6 +220,14 @@ def test_moves_of_the_lease_are_counted_by_what_they_are() -> None:
     )
     assert (found.failovers, found.switchovers) == (3, 2)
     assert (found.longest_ns, found.median_ns) == (8 * SECOND_NS, 8 * SECOND_NS)
+
+
+def test_a_failover_takes_as_long_as_its_phases_though_the_wall_clock_was_set_meanwhile() -> None:
+    phases = tuple(FailoverPhase(name, 10, 20, 2 * SECOND_NS) for name in ("waiting", "granting"))
+    succeeded = FailoverRecord(
+        "fo-1", FailoverKind.AUTOMATIC, FailoverState.SUCCEEDED, "a", "b", 1, "", 10, 5, phases=phases
+    )
+    assert failover_figures([succeeded], 0, 100, None).longest_ns == 4 * SECOND_NS
 
 
 @pytest.mark.parametrize("window_s", [5, 20, 60, 300, 900, 3600])

@@ -100,3 +100,11 @@ def test_a_row_gives_back_each_sketch(given: dict[int, list[float]]) -> None:
     assert {slot: row.get(slot) for slot in packed} == packed
     assert row.get(2000) is None
     assert row.get(-1) is None
+
+
+def test_absurd_counts_end_somewhere() -> None:
+    """An agent that says that it measured more than there is must not keep hours from being made."""
+    sketch = Sketch()
+    sketch.add(1.0, 2**62)
+    whole = Unpacked(merge_packed([pack(sketch)] * 10))
+    assert list(whole.counts) == [2**63]

@@ -164,6 +164,25 @@ def test_a_clock_that_is_set_back_ends_what_has_not_been_yet_and_doubles_nothing
     assert all(starts == sorted(set(starts)) for starts in rows)
 
 
+def test_a_clock_that_is_set_back_costs_no_more_than_that_of_the_hour() -> None:
+    tiers = Tiers()
+    end = BEGIN + 30 * MINUTE_S + 35
+    for second in range(BEGIN, end):
+        tiers.put(second, [(Key(RATE, "a"), 1.0)], [measured("a", 0.1)] if second % 10 == 0 else [])
+        settle(tiers)
+    tiers.rewind(end - 5)
+    for second in range(end - 5, BEGIN + HOUR_S + 20):
+        tiers.put(second, [(Key(RATE, "a"), 1.0)], [measured("a", 0.1)] if second % 10 == 0 else [])
+        settle(tiers)
+    slot = tiers.slots.find(Key(RATE, "a"))
+    assert slot is not None
+    (hour,) = [row.stat(slot) for row in tiers.hours.rows]
+    assert hour is not None
+    assert hour.samples == HOUR_S
+    (line,) = ask(tiers, Query(LATENCY, BEGIN, BEGIN + HOUR_S, HOUR_S, aggregation=Aggregation.COUNT))
+    assert line[1] == ((BEGIN + HOUR_S, 360.0),)
+
+
 def test_a_clock_that_is_set_forward_leaves_a_gap() -> None:
     tiers = Tiers()
     tiers.put(BEGIN, [(Key(RATE, "a"), 1.0)])
