@@ -56,7 +56,7 @@ class DashboardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, r
 
     actions: bool | None = None
     """Whether drains, failovers and the like may be asked for over HTTP, which knows no users. Not set: from this
-    machine alone."""
+    machine alone, and not at all where `tls.clientCa` asks for certificates."""
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

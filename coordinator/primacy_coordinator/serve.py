@@ -160,7 +160,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _guard(config: CoordinatorConfig, http_address: str) -> Guard:
-    return Guard(http_address, config.http.hosts, config.dashboard.actions)
+    certified = config.tls is not None and bool(config.tls.client_ca)
+    return Guard(http_address, config.http.hosts, config.dashboard.actions, certified)
 
 
 def _kept(config: CoordinatorConfig) -> Kept:

@@ -8,6 +8,8 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from primacy_coordinator.web.static import FOLDER
 from primacy_coordinator.web.stream import LISTENERS_COUNT_MAX
 from primacy_wire.channel import make_sync_channel
 
-from tests.integration.coordinators import CoordinatorProcess, HandAgent, until
+from tests.integration.coordinators import READY_SECONDS_MAX, CoordinatorProcess, HandAgent, until
 from tests.integration.event_streams import EventStream
 
 pytestmark = pytest.mark.integration
@@ -274,6 +276,14 @@ def test_a_connection_that_never_asks_is_ended(coordinator: CoordinatorProcess) 
     with socket.create_connection(coordinator.http.rsplit(":", 1), timeout=30) as silent:
         silent.sendall(b"GET / HTTP/1.1\r\nHost:")
         assert silent.recv(1) == b""
+    # Nor is one that asked once kept for the beginning of another request.
+    with socket.create_connection(coordinator.http.rsplit(":", 1), timeout=30) as stuck:
+        stuck.sendall(f"GET /healthz HTTP/1.1\r\nHost: {coordinator.http}\r\n\r\n".encode())
+        answer = b""
+        while b"}" not in answer:
+            answer += stuck.recv(1 << 16)
+        stuck.sendall(b"G")
+        assert stuck.recv(1) == b""
 
 
 # ---- the page
@@ -515,3 +525,38 @@ async def test_a_deleted_group_ends_its_streams(coordinator: CoordinatorProcess,
     await stream.to_the_end()
     assert stream.seen[-1].kind == "closing"
     assert "Traceback" not in coordinator.log.read_text()
+
+
+def test_where_clients_need_certificates_the_page_is_no_way_around_them(
+    own: CoordinatorProcess, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    made = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *subject)
+    subprocess.run((*made, "-keyout", str(key), "-out", str(certificate)), check=True, capture_output=True)
+    for name, file in (("certificate", certificate), ("key", key), ("clientCa", certificate)):
+        own.flags += ("--set", f"tls.{name}={file}")
+    own.spawn()
+    until_answered(own)
+    reply = act(own.http, CORDON, CORDON_EU)
+    assert (reply.status, reply.json["reason"]) == (403, "ACTIONS_OFF")
+    assert "tls.clientCa" in reply.json["message"]
+    assert call(own.http, STATUS, {}).status == 200
+    own.stop()
+    own.flags += ("--set", "dashboard.actions=true")
+    own.spawn()
+    until_answered(own)
+    assert act(own.http, CORDON, CORDON_EU).json["reason"] == "REGION_NOT_FOUND"
+
+
+def until_answered(process: CoordinatorProcess) -> None:
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while True:
+        assert process.process is not None
+        assert process.process.poll() is None, process.log.read_text()
+        assert time.monotonic() < deadline, process.log.read_text()
+        try:
+            if ask(process.http, "GET", "/healthz").status == 200:
+                return
+        except OSError:
+            time.sleep(0.05)

@@ -6,7 +6,7 @@
 2. The API is for pages of this very origin, and for programs that send no `Origin` at all.
 3. What changes something needs the header `Primacy-Request: 1` besides, which no form and no page of another origin can
    send, and it is on only for this machine, unless `dashboard.actions` says otherwise. A request that a proxy handed on
-   is not of this machine.
+   is not of this machine. Where gRPC refuses whoever has no certificate, this port is no way around that.
 
 Weakness: there are no users. Whoever reaches the port while actions are on may act; see docs/dashboard.md.
 """
@@ -29,17 +29,25 @@ ACTIONS_LOCAL = (
     "actions over HTTP are for this machine alone, unless the coordinator's settings say dashboard.actions: true; "
     "the command line works from anywhere"
 )
+ACTIONS_CERTIFIED = (
+    "this coordinator asks its clients for certificates (tls.clientCa), and over HTTP nobody shows one: use the "
+    "command line, or set dashboard.actions: true in the coordinator's settings"
+)
 
 
 class Guard:
     """Judges requests by their headers. Every method raises `Denied`, which says what to do."""
 
-    def __init__(self, address: str, hosts: Iterable[str] = (), actions: bool | None = None) -> None:
-        """`address`: where HTTP is served. `actions`: always, never, or (None) for this machine alone."""
+    def __init__(
+        self, address: str, hosts: Iterable[str] = (), actions: bool | None = None, certified: bool = False
+    ) -> None:
+        """`address`: where HTTP is served. `actions`: always, never, or (None) for this machine alone. `certified`: the
+        API over gRPC is for clients with certificates alone, so None means never."""
         bound = split_address(address)[0].lower()
         self._local = is_loopback(bound)
         self._hosts = frozenset({"localhost", bound, *(host.lower().rstrip(".") for host in hosts)})
         self._actions = actions
+        self._certified = certified
 
     def check_host(self, headers: Headers) -> None:
         """The name by which the browser found this port must be one of ours."""
@@ -75,6 +83,8 @@ class Guard:
         """Why whoever sent these headers may not change anything; empty: it may."""
         if self._actions is not None:
             return "" if self._actions else ACTIONS_OFF
+        if self._certified:
+            return ACTIONS_CERTIFIED
         near = self._local and is_loopback(_host_of(headers.get("host", "")))
         return "" if near and not any(name in headers for name in FORWARDED) else ACTIONS_LOCAL
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 from primacy_wire.server import ListenError, PortInUse, split_address
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 STOP_SECONDS_MAX = 2
 """How long open requests may take once the coordinator stops; without a bound one open stream would hang the stop."""
@@ -19,8 +19,10 @@ STOP_SECONDS_MAX = 2
 
 CONNECTIONS_MAX = 600
 """Open at once. More are ended at once, for they would take the descriptors that agents need."""
-FIRST_REQUEST_SECONDS_MAX = 10
-"""How long a new connection may say nothing, or not all of its first request's head."""
+REQUEST_SECONDS_MAX = 10
+"""How long a connection may take to say the head of a request: its first one, and each one after that."""
+UNTAKEN_SECONDS_MAX = 60
+"""How long what has no room ahead of the line may wait for whom it is for; `feed.SEND_S_MAX` is for streams."""
 UNSENT_BYTES_MAX = 64 * 1024
 """What the system takes of a connection's answer ahead of the line."""
 ABORT = "abort"
@@ -31,6 +33,9 @@ class _Protocol(H11Protocol):
     """uvicorn's, with bounds for who only takes up room."""
 
     _patience: asyncio.TimerHandle | None = None
+    """For the head of the next request."""
+    _untaken: asyncio.TimerHandle | None = None
+    """For what it does not take."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -38,16 +43,39 @@ class _Protocol(H11Protocol):
             transport.abort()
             return
         self.app_state = {**self.app_state, ABORT: transport.abort}
-        self._patience = self.loop.call_later(FIRST_REQUEST_SECONDS_MAX, self._give_up)
+        self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        for timer in (self._patience, self._untaken):
+            if timer is not None:
+                timer.cancel()
+
+    def on_response_complete(self) -> None:
+        # First: what is in line already is handled within.
+        self._await_request()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._untaken is None:
+            self._untaken = self.loop.call_later(UNTAKEN_SECONDS_MAX, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+
+    def _await_request(self) -> None:
+        """uvicorn ends a connection that is idle, but waits for good once the first byte of a request is there."""
         if self._patience is not None:
             self._patience.cancel()
+        self._patience = self.loop.call_later(REQUEST_SECONDS_MAX, self._give_up)
 
     def _give_up(self) -> None:
-        cycle: object = self.cycle  # uvicorn says that it is always there
-        if cycle is None:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn says that it is always there
+        if cycle is None or cycle.response_complete:
             self.transport.abort()
 
 

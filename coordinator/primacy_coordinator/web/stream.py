@@ -1,6 +1,6 @@
 """`GET /api/stream?group=G`: a group live, as server-sent events.
 
-    hello         once: group, the coordinator's version and gRPC address, and whether this browser may act
+    hello         once: group, the coordinator's version, time and gRPC address, and whether this browser may act
     status        GetStatus without events: at every change, at most every 250 ms, and at least once a second
     journal       one event of the journal; `id:` is its sequence, with which a browser resumes
     alerts        ListAlerts, when it changed
@@ -18,6 +18,8 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from google.protobuf.timestamp_pb2 import Timestamp
+from primacy_wire.clock import read_now
 from primacy_wire.errors import BadField, Exhausted, InvalidRequest, PrimacyError
 from primacy_wire.instant import SECOND_NS
 from starlette.requests import Request
@@ -73,7 +75,16 @@ class Streams:
         except PrimacyError as error:
             return error_answer(error)
         off = self._guard.actions_off(request.headers)
-        hello = {**self._about, "group": runner.name, "actions": not off, "actionsOff": off}
+        # The time, for a browser whose clock is wrong: what it asks for "for an hour" must not end now.
+        time = Timestamp()
+        time.FromNanoseconds(read_now().wall_ns)
+        hello = {
+            **self._about,
+            "group": runner.name,
+            "time": time.ToJsonString(),
+            "actions": not off,
+            "actionsOff": off,
+        }
         abort: Callable[[], None] = request.scope["state"][ABORT]
         packs = "gzip" in accepted_encodings(request.headers.get("accept-encoding", ""))
         return _StreamAnswer(self, runner, Listener(position, abort, packs), hello)

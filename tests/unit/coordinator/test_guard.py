@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from primacy_coordinator.web.guard import ACTION_HEADER, ACTIONS_LOCAL, ACTIONS_OFF, Guard
+from primacy_coordinator.web.guard import ACTION_HEADER, ACTIONS_CERTIFIED, ACTIONS_LOCAL, ACTIONS_OFF, Guard
 from primacy_wire.errors import Denied
 from starlette.datastructures import Headers
 
@@ -95,6 +95,8 @@ def test_an_action_needs_its_header() -> None:
         (OPEN, headers("primacy.example.com"), ACTIONS_LOCAL),
         (Guard("0.0.0.0:7480", (), True), headers("10.1.2.3"), ""),
         (Guard("127.0.0.1:7480", (), False), headers(), ACTIONS_OFF),
+        (Guard("127.0.0.1:7480", certified=True), headers(), ACTIONS_CERTIFIED),
+        (Guard("127.0.0.1:7480", (), True, certified=True), headers(), ""),
     ],
 )
 def test_actions_are_for_this_machine_unless_the_settings_say_otherwise(guard: Guard, asked: Headers, off: str) -> None:
