@@ -19,7 +19,7 @@ const isActive = (name) => status.value?.activeRegion === name;
 export function commandLine(words) {
   const shown = group.value || status.value?.group;
   const place = hello.value ? ["--address", hello.value.grpc] : [];
-  return ["primacy", ...words, ...(shown && shown !== "default" ? ["--group", shown] : []), ...place].join(" ");
+  return ["primacy", ...words, ...(shown && shown !== "default" ? ["--group", quoted(shown)] : []), ...place].join(" ");
 }
 
 /** Fields: title, does (its button), about (a sentence), asks (fields of the form), dry and request (form ->

@@ -1,5 +1,8 @@
 // Calls of the public API. A failure is thrown as the coordinator says it: {code, message, reason, metadata, fields}.
 
+/** Longer than the coordinator gives itself. */
+const ANSWER_MS = 35_000;
+
 export async function call(service, method, request = {}) {
   let response;
   try {
@@ -7,9 +10,11 @@ export async function call(service, method, request = {}) {
       method: "POST",
       headers: { "Content-Type": "application/json", "Primacy-Request": "1" },
       body: JSON.stringify(request),
+      signal: AbortSignal.timeout(ANSWER_MS),
     });
   } catch (error) {
-    throw failure("UNREACHABLE", `the coordinator cannot be reached: ${error.message}`);
+    const why = error.name === "TimeoutError" ? `there was no answer within ${ANSWER_MS / 1000} s` : error.message;
+    throw failure("UNREACHABLE", `the coordinator cannot be reached: ${why}`);
   }
   let answer;
   try {

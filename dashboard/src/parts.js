@@ -1,5 +1,40 @@
 // Small parts that panels are made of.
 import { html } from "htm/preact";
+import { Component } from "preact";
+
+/** What this browser keeps of it: nothing, where it may not. */
+export function remembered(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // It holds until the page is loaded anew.
+  }
+}
+
+/** A part of the page that may fail by itself, with an answer that it cannot read: the rest goes on. */
+export class Guarded extends Component {
+  componentDidCatch(error) {
+    console.error(error);
+    this.setState({ error });
+  }
+  render({ what, id, children }, { error }) {
+    if (!error) return children;
+    return html`
+      <section class="panel" id=${id} data-test="broken">
+        <p class="empty bad">${what} cannot be shown: ${String(error.message ?? error)}. Load the page anew: it may be older than the coordinator.</p>
+        <button type="button" class="small" onClick=${() => this.setState({ error: null })}>Try again</button>
+      </section>
+    `;
+  }
+}
 
 /** A panel of the page: a landmark with a heading. `aside`: controls at the right of the heading. */
 export function Panel({ id, title, note, aside, children, wide }) {

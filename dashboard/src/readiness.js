@@ -2,28 +2,31 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call } from "./api.js";
-import { activeRegion, group, regions } from "./state.js";
+import { activeRegion, group, isLooked, regions } from "./state.js";
 import { isLive, status } from "./stream.js";
 import { priceText, seconds, span } from "./words.js";
 
 const EVERY_S = 5;
-/** By the region that is supposed to be down: ExplainElection. */
+const EACH_MAX = 12;
+/** By the region that is supposed to be down ("" for none): ExplainElection. */
 const answers = signal({});
 
 /** The election if the active region died; where none is active, if this region did. Undefined: not known yet. */
-export const ifDown = (region) => answers.value[activeRegion.value || region];
+export const ifDown = (region) => answers.value[activeRegion.value || region] ?? (activeRegion.value ? undefined : answers.value[""]);
 
-/** Asks again and again what would be if the active region died; where there is none, for each region. */
+/** Asks again and again what would be if the active region died; where there is none, for each region, or, where they are
+ *  many, for the election as it is: the coordinator has better things to do then. */
 export function useReadiness() {
-  const names = activeRegion.value || regions.value.map((region) => region.name).join("\n");
-  const live = isLive.value;
+  const all = regions.value.map((region) => region.name);
+  const names = activeRegion.value || (all.length > EACH_MAX ? "\n" : all.join("\n"));
+  const live = isLive.value && isLooked.value;
   useEffect(() => {
     if (!live || !names) return undefined;
     let over = false;
     let timer = 0;
     const again = async () => {
       const found = {};
-      for (const name of names.split("\n")) {
+      for (const name of names === "\n" ? [""] : names.split("\n")) {
         try {
           found[name] = await call("ElectionService", "ExplainElection", { group: group.value, ifDown: name });
         } catch {

@@ -13,13 +13,18 @@ export const activeRegion = computed(() => status.value?.activeRegion ?? "");
 /** A region that the reader picked, on the map or in a list; empty: none. */
 export const picked = signal("");
 
+/** Whether anybody can see this page. */
+export const isLooked = signal(!document.hidden);
+document.addEventListener("visibilitychange", () => (isLooked.value = !document.hidden));
+
 const COLOURS = 10;
 const names = computed(() => regions.value.map((region) => region.name).join("\n"));
 const places = computed(() => new Map(names.value.split("\n").map((name, index) => [name, index])));
 
 /** The colour of a region in charts: the same everywhere. CSS. */
 export function colourOf(region) {
-  const index = places.value.get(region) ?? 0;
+  const index = places.value.get(region);
+  if (index === undefined) return "var(--muted)"; // It is not registered any more.
   if (index < COLOURS) return `var(--series-${index + 1})`;
   return `hsl(${Math.round(index * 137.508) % 360} 55% 52%)`;
 }
@@ -38,25 +43,23 @@ export const readShares = computed(() => {
   return shares;
 });
 
-/** Calls a method at once, when `request` changes, every `everyS` seconds, and when the coordinator is back.
+/** Calls a method at once, when `request` changes, every `everyS` seconds, and when the coordinator or the reader is back.
  *  Returns {answer, error, again}: the answer stays while it is asked anew. */
-export function useAsked(service, method, request, everyS) {
+export function useAsked(service, method, request, everyS, live = isLive.value) {
   const key = JSON.stringify(request);
-  const live = isLive.value;
+  const looked = isLooked.value;
   const [kept, keep] = useState({ key: null, answer: null, error: null });
   const [round, again] = useState(0);
   useEffect(() => {
-    if (request === null || !live) return undefined;
+    if (request === null || !live || !looked) return undefined;
     let over = false;
     let timer = 0;
     const ask = async () => {
-      if (!document.hidden) {
-        try {
-          const answer = await call(service, method, { group: group.value, ...request });
-          if (!over) keep({ key, answer, error: null });
-        } catch (error) {
-          if (!over) keep((was) => ({ key, answer: was.key === key ? was.answer : null, error }));
-        }
+      try {
+        const answer = await call(service, method, { group: group.value, ...request });
+        if (!over) keep({ key, answer, error: null });
+      } catch (error) {
+        if (!over) keep((was) => ({ key, answer: was.key === key ? was.answer : null, error }));
       }
       if (!over) timer = setTimeout(ask, everyS * 1000);
     };
@@ -65,7 +68,7 @@ export function useAsked(service, method, request, everyS) {
       over = true;
       clearTimeout(timer);
     };
-  }, [service, method, key, everyS, live, round]);
+  }, [service, method, key, everyS, live, looked, round]);
   return {
     answer: kept.answer,
     error: kept.error,

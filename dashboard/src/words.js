@@ -100,6 +100,14 @@ export function clock(time) {
   return date.toDateString() === new Date().toDateString() ? text : `${day(date)} ${text}`;
 }
 
+/** The zone of all times that are shown: "Europe/Berlin, UTC+1". */
+export function zone(date = new Date()) {
+  const ahead = -date.getTimezoneOffset();
+  const rest = Math.abs(ahead) % 60;
+  const away = `UTC${ahead < 0 ? "−" : "+"}${Math.floor(Math.abs(ahead) / 60)}${rest ? `:${two(rest)}` : ""}`;
+  return `${Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local time"}, ${away}`;
+}
+
 export const day = (date) => date.toLocaleDateString("en", { day: "numeric", month: "short" });
 
 /** What is lost when data is so far behind and its source is gone. */

@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "../actions.js";
 import { Glyph, statusWord } from "../glyphs.js";
-import { health, hello, outdated, silence, status, trouble } from "../stream.js";
+import { connection, health, held, hello, outdated, silence, status, trouble } from "../stream.js";
 import { seconds, span, word } from "../words.js";
 
 export function Banners() {
@@ -23,15 +23,25 @@ const Banner = ({ tone, shape, title, children, button }) => html`
 function ofConnection() {
   const found = [];
   // Not the seconds themselves in an alert: screen readers would read each one.
-  if (health.value === "lost") {
+  const ago = html`<span aria-hidden="true">, ${span(Math.round(silence.value))} ago</span>`;
+  const refused = connection.value === "refused" && trouble.value;
+  if (held.value && !trouble.value) {
+    found.push(html`
+      <${Banner} key="held" tone="warn" shape="dots" title="The connection waits.">
+        The coordinator does not answer, or this browser has too many tabs of it open: to one address it has at most six
+        connections, and every tab that is in view takes one. Close some, or use a proxy with HTTP/2.
+      </${Banner}>
+    `);
+  }
+  if (health.value === "lost" && !refused) {
     found.push(html`
       <${Banner} key="lost" tone="bad" shape="cross" title="Disconnected from the coordinator.">
-        Everything below is as it last was<span aria-hidden="true">, ${span(Math.round(silence.value))} ago</span>. This page tries again by
+        Everything below is as it last was${ago}. This page tries again by
         itself. Agents go on without the coordinator as the policy says; what they do now is not shown here.
       </${Banner}>
     `);
   }
-  if (health.value === "stale") {
+  if (health.value === "stale" && !trouble.value) {
     found.push(html`
       <${Banner} key="stale" tone="bad" shape="triangle" title="Stale.">
         The connection is open, and nothing came over it<span aria-hidden="true"> for ${span(Math.round(silence.value))}</span>. Do not decide by
@@ -41,7 +51,9 @@ function ofConnection() {
   }
   if (trouble.value) {
     found.push(
-      html`<${Banner} key="trouble" tone="bad" shape="cross" title="The status cannot be read:">${trouble.value.message}</${Banner}>`,
+      html`<${Banner} key="trouble" tone="bad" shape="cross" title=${refused ? "The coordinator refuses to tell more:" : "The status cannot be read:"}>
+        ${trouble.value.message}. ${status.value && html`Everything below is as it last was${ago}. `}This page tries again by itself.
+      </${Banner}>`,
     );
   }
   if (outdated.value) {
@@ -85,7 +97,7 @@ function ofGroup(now) {
     const wait = seconds(now.lease?.restartWait);
     found.push(html`
       <${Banner} key="nobody" tone="bad" shape="cross" title="No region is active: writes go nowhere.">
-        ${wait ? `After its start the coordinator offers nothing for another ${span(wait)}.` : now.failover ? "A move is under way, see Moves." : "The candidates of the last move say why not."}
+        ${wait ? html`After its start the coordinator offers nothing for a while<span aria-hidden="true">: another ${span(wait)}</span>.` : now.failover ? "A move is under way, see Moves." : "The candidates of the last move say why not."}
       </${Banner}>
     `);
   }

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { call } from "../api.js";
 import { ACTIONS, asking, commandLine } from "../actions.js";
 import { Mark, moveLook } from "../glyphs.js";
-import { Choice, Select, Text } from "../parts.js";
+import { Choice, remember, remembered, Select, Text } from "../parts.js";
 import { group, readShares, regions } from "../state.js";
 import { hello, status } from "../stream.js";
 import { number, percent, priceText, seconds, span, word } from "../words.js";
@@ -21,9 +21,14 @@ const MODES = [
   ["forced", "Forced"],
 ];
 const DRY_AFTER_MS = 150;
+/** A dialog may be open for long: what it would do is asked again and again. */
+const DRY_EVERY_MS = 5000;
 const LOOK_MS = 500;
 /** Refusals that no override passes. */
 const FIRM = ["ALREADY_ACTIVE", "IN_DOUBT", "FAILOVER_RUNNING", "EPOCH_CHANGED", "NOT_MEASURED", "ACTIONS_OFF"];
+
+/** Failures after which it may have been done all the same. */
+const UNKNOWN = ["UNREACHABLE", "UNREADABLE", "TIMEOUT"];
 
 export function ActionDialog() {
   const box = useRef(null);
@@ -47,7 +52,7 @@ function Form({ about }) {
     mode: "planned",
     hours: 1,
     reason: "",
-    owner: localStorage.getItem("owner") ?? "dashboard",
+    owner: remembered("owner") ?? "dashboard",
     passOver: [],
     epoch: status.value?.epoch ?? "",
   });
@@ -55,7 +60,7 @@ function Form({ about }) {
   const [done, setDone] = useState({ busy: false, said: null, error: null });
   const [typed, setTyped] = useState("");
   const set = (key) => (value) => setForm((was) => ({ ...was, [key]: value }));
-  useDryRun(action, form, setDry, setForm);
+  useDryRun(action, form, setDry, setForm, !done.busy && !done.said);
   const word = action.typed?.(form, dry.said) ?? "";
   const reasoned = !action.asks.includes("reason") || form.reason.trim();
   const off = hello.value && !hello.value.actions ? hello.value.actionsOff : "";
@@ -63,7 +68,7 @@ function Form({ about }) {
   const submit = async (event) => {
     event.preventDefault();
     if (!ready) return;
-    localStorage.setItem("owner", form.owner);
+    remember("owner", form.owner);
     setDone({ busy: true, said: null, error: null });
     try {
       setDone({ busy: false, said: await call(...action.request(form)), error: null });
@@ -75,7 +80,8 @@ function Form({ about }) {
   if (done.said) return html`<${Result} action=${action} form=${form} said=${done.said} close=${close} />`;
   return html`
     <form onSubmit=${submit}>
-      <h2 id="dialog-title">${action.title(about)}</h2>
+      ${/* Where nothing must be typed, an Enter that is held down must not go on to the button. */ ""}
+      <h2 id="dialog-title" tabindex="-1" autofocus=${!action.asks.includes("reason")}>${action.title(about)}</h2>
       <p class="note">${action.about(form)}</p>
       <${Fields} action=${action} form=${form} set=${set} />
       <${Preview} about=${about} action=${action} form=${form} dry=${dry} set=${set} />
@@ -91,6 +97,10 @@ function Form({ about }) {
       <${Line} words=${action.words(form)} />
       ${off && html`<p class="refusal" role="alert">${off}</p>`}
       ${done.error && html`<${Refusal} error=${done.error} />`}
+      ${
+        UNKNOWN.includes(done.error?.reason) &&
+        html`<p class="refusal warn" role="alert" data-test="unknown">It may have been done all the same: look at the page before you ask again.</p>`
+      }
       <div class="actions end">
         <button type="button" onClick=${close}>Close</button>
         <button type="submit" class=${`primary ${word ? "danger" : ""}`} disabled=${!ready} data-test="do">${done.busy ? "Asking…" : action.does(form)}</button>
@@ -99,28 +109,36 @@ function Form({ about }) {
   `;
 }
 
-/** Asks what it would do, at once and whenever the form says something else. */
-function useDryRun(action, form, setDry, setForm) {
+/** Asks what it would do, at once, whenever the form says something else, and every few seconds until it is done. */
+function useDryRun(action, form, setDry, setForm, open) {
   const key = JSON.stringify([form.target, form.mode, form.hours, form.passOver]);
   useEffect(() => {
-    if (!action.dry) return undefined;
+    if (!action.dry || !open) return undefined;
     let over = false;
+    let timer = 0;
     setDry((was) => ({ ...was, busy: true }));
-    const timer = setTimeout(async () => {
+    const look = async () => {
       const epoch = status.value?.epoch ?? "";
       try {
         const said = await call(...action.dry(form));
-        if (!over) [setForm((was) => ({ ...was, epoch })), setDry({ busy: false, said, error: null })];
+        if (over) return;
+        setForm((was) => ({ ...was, epoch }));
+        setDry((was) => ({ busy: false, said, error: null, changed: !was.busy && (was.changed || gist(was.said) !== gist(said)) }));
       } catch (error) {
-        if (!over) setDry({ busy: false, said: null, error });
+        if (over) return;
+        setDry({ busy: false, said: null, error });
       }
-    }, DRY_AFTER_MS);
+      timer = setTimeout(look, DRY_EVERY_MS);
+    };
+    timer = setTimeout(look, DRY_AFTER_MS);
     return () => {
       over = true;
       clearTimeout(timer);
     };
-  }, [key]);
+  }, [key, open]);
 }
+
+const gist = (said) => JSON.stringify([said?.steps, said?.failover?.toRegion]);
 
 function Fields({ action, form, set }) {
   const others = regions.value.filter((each) => !each.active).map((each) => [each.name, each.name]);
@@ -143,12 +161,13 @@ function Preview({ about, action, form, dry, set }) {
   const firm = !action.passes || error?.code !== "FAILED_PRECONDITION" || FIRM.includes(error.reason);
   const rules = [...new Set([...form.passOver, ...(error && !firm ? [error.reason] : [])])];
   return html`
-    <section class="preview" aria-label="What it would do" aria-live="polite" aria-busy=${dry.busy} data-test="preview">
+    <section class="preview" aria-label="What it would do" aria-busy=${dry.busy} data-test="preview">
       <h3>${action.dry ? "What it would do" : "What is so now"}</h3>
       ${action.dry && dry.busy && !said && !error && html`<p class="muted">Asking the coordinator…</p>`}
       ${error && html`<${Refusal} error=${error} />`}
       ${rules.map((rule) => html`<label key=${rule} class="check"><input type="checkbox" checked=${form.passOver.includes(rule)} onChange=${() => pass(rule)} /> Pass over the rule ${rule}</label>`)}
-      ${said?.steps?.length > 0 && html`<ol class="steps" data-test="steps">${said.steps.map((step) => html`<li key=${step}>${step}</li>`)}</ol>`}
+      ${dry.changed && html`<p class="warn" role="status">This has changed since the dialog was opened.</p>`}
+      ${said?.steps?.length > 0 && html`<ol class="steps" aria-live="polite" data-test="steps">${said.steps.map((step) => html`<li key=${step}>${step}</li>`)}</ol>`}
       <ul class="plain costs">${costs(about, said).map((each) => html`<li key=${each}>${each}</li>`)}</ul>
       ${said?.failover?.explanation && html`<p class="note">${said.failover.explanation}.</p>`}
       ${said?.failover?.candidates?.length > 1 && html`<details><summary>Candidates</summary><${Candidates} candidates=${said.failover.candidates} /></details>`}

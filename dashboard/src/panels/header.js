@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import { useEffect } from "preact/hooks";
 import { ask } from "../actions.js";
 import { Glyph } from "../glyphs.js";
-import { Select } from "../parts.js";
+import { remember, Select } from "../parts.js";
 import { group, useAsked } from "../state.js";
 import { health, heardAt, hello, isLive, silence, status, tick } from "../stream.js";
 import { countdown, seconds, span, word } from "../words.js";
@@ -108,7 +108,7 @@ function Connection() {
 }
 
 function GroupPicker() {
-  const { answer } = useAsked("GroupService", "ListGroups", { group: undefined, pageSize: 1000 }, 30);
+  const { answer } = useAsked("GroupService", "ListGroups", { group: undefined, pageSize: 1000 }, 30, true);
   const shown = status.value?.group ?? group.value;
   const names = answer?.groups?.map((each) => each.name) ?? [];
   if (shown && !names.includes(shown)) names.push(shown);
@@ -133,7 +133,7 @@ function Theme() {
   const set = (theme) => {
     if (theme) document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;
-    localStorage.setItem("theme", theme);
+    remember("theme", theme);
     window.dispatchEvent(new Event("themechange"));
   };
   return html`<${Select} label="Theme" shown=${false} options=${THEMES} value=${value} onChange=${set} />`;

@@ -201,6 +201,8 @@ function placeText(region, share) {
 const isDrained = (region) =>
   region.drainState === "DRAIN_STATE_NONE" ? "" : region.drainState?.slice("DRAIN_STATE_".length).toLowerCase();
 
+const degrees = (value = 0, above, below) => `${Math.abs(value)}° ${value < 0 ? below : above}`;
+
 /** The same for those who cannot see the map. */
 const Twin = ({ all }) => html`
   <div class="unseen"><table>
@@ -212,7 +214,7 @@ const Twin = ({ all }) => html`
           <tr key=${region.name}>
             <th scope="row">${region.name}</th>
             <td>${placeText(region, readShares.value.get(region.name) ?? 0)}</td>
-            <td>${region.location ? `${region.location.latitude}° north, ${region.location.longitude}° east` : "not known"}</td>
+            <td>${region.location ? `${degrees(region.location.latitude, "north", "south")}, ${degrees(region.location.longitude, "east", "west")}` : "not known"}</td>
           </tr>
         `,
       )}

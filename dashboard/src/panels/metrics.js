@@ -91,6 +91,7 @@ function MetricChart({ index, first, metrics, rangeS, zoom, onZoom }) {
         ]} value=${of} onChange=${setOf} />
       </div>
       <p class="note">${answer?.metric?.description || info.description}</p>
+      ${series.length > 0 && html`<${Trouble} error=${error} />`}
       ${
         series.length
           ? html`<${Chart} label=${`${name.replaceAll("_", " ")}`} series=${series} unit=${unit} stepS=${Number.parseFloat(answer.step) || 1} range=${[end - span, end]} height=${190} sync="metrics" onZoom=${(from, to) => to - from >= 5 && onZoom([from, to])} />`

@@ -25,7 +25,7 @@ export function RoundTrips() {
                   ${names.map(
                     (from) => html`
                       <tr key=${from}>
-                        <th scope="row">${from}</th>
+                        <th scope="row" title=${from}>${from}</th>
                         ${names.map((to) => html`<${Cell} key=${to} trip=${from === to ? null : trips.get(`${from} ${to}`)} same=${from === to} longest=${longest} />`)}
                       </tr>
                     `,
