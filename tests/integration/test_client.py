@@ -197,7 +197,7 @@ def test_the_example_works_in_the_active_region_at_the_rate_of_its_document(
     finally:
         for worker in workers:
             worker.send_signal(signal.SIGINT)
-    assert [worker.wait(10) for worker in workers] == [0, 0, 0]
+    assert [worker.wait(30) for worker in workers] == [0, 0, 0]
 
 
 def test_an_agent_that_is_not_there_costs_no_start(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence, Set
 
 from primacy_wire.clock import read_now
 from primacy_wire.instant import SECOND_NS
@@ -49,10 +50,16 @@ class XdsOutput:
         self._traffic: Traffic | None = None
         self._inconsistent = ""
         self._missing: dict[str, str] = {}
+        self._without: Set[str] = frozenset()
+        """Those of them that have no address at all."""
         self._told: dict[tuple[str, str], int] = {}
-        """(type, reason) to when it was told, the oldest first."""
+        """(type, reason) to when it was told last."""
+        self._tellings: deque[int] = deque()
+        """When rejections were told, the oldest first."""
+        self._is_rejected = False
+        """A rejection was told, and not yet that there is none any more."""
         self.loads = Loads(group, counted)
-        self.discovery = Discovery(self._rejected)
+        self.discovery = Discovery(self._rejected, self._accepted)
         self._server = make_server()
         for handler in (*self.discovery.handlers(), self.loads.handler()):
             self._server.add_generic_rpc_handlers((handler,))
@@ -140,38 +147,52 @@ class XdsOutput:
     def _say_missing(self, traffic: Traffic, places: Places) -> None:
         used = _used(traffic)
         missing = {region: problem for region, problem in places.problems.items() if region in used}
+        without = missing.keys() - places.addresses.keys()
+        found = sorted(self._without - without)
+        for region in found:
+            how = "has its endpoint again" if region in places.addresses else "needs no endpoint any more"
+            self._tell("endpoint-found", f"Region {region} {how}.", False)
         for region, problem in missing.items():
-            if self._missing.get(region) == problem:
+            # One that was found takes back whatever was said to be missing: what still is, is said again.
+            if self._missing.get(region) == problem and not (found and region in without):
                 continue
-            if region in places.addresses:
-                self._tell("endpoint-stale", f"Region {region}: {problem}.", True)
-            else:
+            if region in without:
                 self._tell("endpoint-missing", f"Region {region} gets no traffic by xDS: {problem}.", True)
-        for region in sorted(self._missing.keys() - missing.keys()):
-            if region in places.addresses and region in used:
-                self._tell("endpoint-found", f"Region {region} has its endpoint again.", False)
-        self._missing = missing
+            else:
+                self._tell("endpoint-stale", f"Region {region}: {problem}.", True)
+        self._missing, self._without = missing, without
 
     def _say_inconsistent(self, problems: Sequence[str]) -> None:
         said = f"not published, the last one stays: {'; '.join(problems)}" if problems else ""
         if said and said != self._inconsistent:
             self._tell("dataplane-inconsistent", f"xDS: {said}.", True)
+        elif self._inconsistent and not said:
+            self._tell("dataplane-consistent", "xDS: what comes now is whole, and is published.", False)
         self._inconsistent = said
 
     def _rejected(self, node: str, rejection: Rejection) -> None:
         now_ns = read_now().mono_ns
-        while self._told and now_ns - next(iter(self._told.values())) >= REJECTION_AGAIN_NS:
-            del self._told[next(iter(self._told))]
+        while self._tellings and now_ns - self._tellings[0] >= REJECTION_AGAIN_NS:
+            self._tellings.popleft()
+        self._told = {kind: at_ns for kind, at_ns in self._told.items() if now_ns - at_ns < REJECTION_AGAIN_NS}
         kind = (rejection.type_url, rejection.reason)
-        if kind in self._told or len(self._told) >= REJECTIONS_TOLD_MAX:
+        if (self._is_rejected and kind in self._told) or len(self._tellings) >= REJECTIONS_TOLD_MAX:
             return
         self._told[kind] = now_ns
+        self._tellings.append(now_ns)
+        self._is_rejected = True
         self._tell(
             "dataplane-rejected",
             f"{node or 'A client without a name'} rejects {_noun(rejection.type_url)} {rejection.version}, and keeps "
             f"what it had: {rejection.reason}",
             True,
         )
+
+    def _accepted(self) -> None:
+        """A client took what it was sent. Who left while rejecting has taken nothing: that may be back in a moment."""
+        if self._is_rejected and not any(one.rejection for client in self.clients() for one in client.subscriptions):
+            self._is_rejected = False
+            self._tell("dataplane-accepted", "xDS: no client rejects what it is sent any more.", False)
 
 
 def _used(traffic: Traffic) -> frozenset[str]:

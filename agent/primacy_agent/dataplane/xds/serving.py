@@ -73,11 +73,13 @@ class _Client:
 class Discovery:
     """All streams of all discovery services."""
 
-    def __init__(self, rejected: Rejected) -> None:
+    def __init__(self, rejected: Rejected, accepted: Callable[[], None]) -> None:
+        """`accepted` is called when a client has taken what it was sent."""
         self.snapshot: Snapshot | None = None
         self.counts: Counter[tuple[str, str]] = Counter()
         """(what: `push`, `ack`, `nack`, `stale`, `bogus`; short name of the type) to how often, in this life."""
         self._rejected = rejected
+        self._accepted = accepted
         self._clients: set[_Client] = set()
         self._closing = False
 
@@ -186,6 +188,8 @@ class Discovery:
                     self.counts[heard.name.lower(), short(type_url)] += 1
                 if rejection is not None:
                     self._rejected(client.node, rejection)
+                elif heard is Heard.ACK:
+                    self._accepted()
                 client.wake.set()
         finally:
             client.wake.set()

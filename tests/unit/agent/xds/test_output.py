@@ -146,6 +146,13 @@ async def test_a_rejection_is_told_once_and_shown_until_the_next_push_is_taken()
             sent = await call.read()
             await call.write(ask(ENDPOINTS, "shop", nonce=sent.nonce))
         await until(lambda: not made.output.trouble)
+        await until(lambda: made.named("dataplane-accepted"))
+        assert [name for name, *_ in made.told] == ["dataplane-rejected", "dataplane-accepted"], "once for both"
+        # What is rejected from here on is told anew, though it was told before.
+        made.output.apply(replace(TRAFFIC, version=9, read=row(us=1.0)))
+        sent = await second.read()
+        await second.write(ask(ENDPOINTS, "shop", nonce=sent.nonce, error="no such port"))
+        await until(lambda: len(made.named("dataplane-rejected")) == 2)
 
 
 async def test_a_client_that_rejects_every_version_does_not_fill_the_journal() -> None:
@@ -177,11 +184,11 @@ async def test_what_one_client_does_wrong_is_no_matter_of_the_others() -> None:
         assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "typeUrl" in str(failed.value.details())
         await good.write(ask(ENDPOINTS, "shop", nonce="bogus"))
+        bogus = Figure("xds_answers_total", 1, {"type": "eds", "answer": "bogus"})
+        await until(lambda: bogus in [*made.output.figures()])
         made.output.apply(replace(TRAFFIC, version=8, read=row(eu=1.0)))
         assert len((await good.read()).resources) == 1
-        figures = [*made.output.figures()]
-        assert Figure("xds_answers_total", 1, {"type": "eds", "answer": "bogus"}) in figures
-        assert Figure("xds_clients", 1, {"protocol": "world"}) in figures
+        await until(lambda: Figure("xds_clients", 1, {"protocol": "world"}) in [*made.output.figures()])
 
 
 async def test_a_service_of_one_type_needs_no_type_and_a_client_may_leave() -> None:
@@ -257,11 +264,15 @@ async def test_regions_without_an_address_are_told_of_and_the_others_go_on() -> 
         (packed,) = (await call.read()).resources
         assert [one.locality.region for one in Assignment.FromString(packed.value).endpoints] == ["eu", "us"]
         assert made.named("endpoint-found") == ["Region eu has its endpoint again."]
+        # Whoever listens for the end takes that for the end of all: what is still missing is said once more.
+        assert [name for name, *_ in made.told][-2:] == ["endpoint-found", "endpoint-missing"]
+        assert "Region ap" in made.named("endpoint-missing")[-1]
         del made.hosts["eu.internal"]
         await until(lambda: made.named("endpoint-stale"))
         assert "its last addresses are kept" in made.output.trouble
         made.output.apply(replace(TRAFFIC, version=9, endpoints=endpoints, read=row(us=1.0), fallback=()))
         await until(lambda: not made.output.trouble)
+        assert made.named("endpoint-found")[1:] == ["Region ap needs no endpoint any more."]
 
 
 async def test_what_does_not_hang_together_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +287,7 @@ async def test_what_does_not_hang_together_is_not_published(monkeypatch: pytest.
         monkeypatch.undo()
         made.output.apply(replace(TRAFFIC, version=10))
         assert (made.output.version, made.output.trouble) == (10, "")
+        assert made.told[-1][0] == "dataplane-consistent"
 
 
 async def test_what_clients_say_they_sent_is_counted_by_region_and_class() -> None:

@@ -28,10 +28,11 @@ class Notable:
 
 
 NOTABLE = {
-    # Agents tell the same rejection again after 600 s: it must not seem to be over just before that.
-    "dataplane-rejected": Notable("dataplane-rejected", stands_ns=900 * SECOND_NS),
-    "dataplane-inconsistent": Notable("dataplane-failing", stands_ns=600 * SECOND_NS),
-    "endpoint-missing": Notable("dataplane-failing", "endpoint-found"),
+    # A client that left while rejecting takes nothing back. Agents tell the same rejection again after 600 s: it must
+    # not seem to be over just before that.
+    "dataplane-rejected": Notable("dataplane-rejected", "dataplane-accepted", 900 * SECOND_NS),
+    "dataplane-inconsistent": Notable("dataplane-failing", "dataplane-consistent", LONG_NS),
+    "endpoint-missing": Notable("dataplane-failing", "endpoint-found", LONG_NS),
     "weights-file-failed": Notable("dataplane-failing", "weights-file-written", LONG_NS),
     "weights-hook-failed": Notable("dataplane-failing", "weights-hook-succeeded", LONG_NS),
     "haproxy-check-unanswered": Notable("dataplane-failing", stands_ns=600 * SECOND_NS),
