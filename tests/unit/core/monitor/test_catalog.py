@@ -58,6 +58,8 @@ def test_the_pages_receiver_knows_our_signature() -> None:
     assert check(b"0123456789abcdef", header, b"{}") and is_signed(b"0123456789abcdef", b"{}", header, now)
     assert not check(b"0123456789abcdef", header, b"{ }")
     assert not check(b"0123456789abcdef", sign(b"0123456789abcdef", b"{}", now - 3600), b"{}")
+    for nonsense in ("", "v1", "t=,v1=", "t=x,v1=ü", f"v1=00,t={now}", header.upper()):
+        assert not check(b"0123456789abcdef", nonsense, b"{}"), nonsense
 
 
 def test_names_of_series() -> None:
