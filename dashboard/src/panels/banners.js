@@ -75,7 +75,7 @@ function ofGroup(now) {
   if (now.doubt) {
     found.push(html`
       <${Banner} key="doubt" tone="bad" shape="cross" title="The coordinator doubts its store: nothing is granted or renewed.">
-        ${now.doubt.reason} <code>primacy recover${flag(now)}</code> shows what is known, and ends it.
+        ${now.doubt.reason}. <code>primacy recover${flag(now)}</code> shows what is known, and ends it.
       </${Banner}>
     `);
   }

@@ -80,8 +80,8 @@ function Form({ about }) {
   if (done.said) return html`<${Result} action=${action} form=${form} said=${done.said} close=${close} />`;
   return html`
     <form onSubmit=${submit}>
-      ${/* Where nothing must be typed, an Enter that is held down must not go on to the button. */ ""}
-      <h2 id="dialog-title" tabindex="-1" autofocus=${!action.asks.includes("reason")}>${action.title(about)}</h2>
+      ${/* The heading has the focus first: an Enter that is held down must not go on to the button. */ ""}
+      <h2 id="dialog-title" tabindex="-1">${action.title(about)}</h2>
       <p class="note">${action.about(form)}</p>
       <${Fields} action=${action} form=${form} set=${set} />
       <${Preview} about=${about} action=${action} form=${form} dry=${dry} set=${set} />
