@@ -276,6 +276,25 @@ def test_an_enter_that_is_held_down_does_nothing(spoken: Spoken) -> None:
     assert done == ["resumed"]
 
 
+def test_weights_are_never_more_than_all(spoken: Spoken) -> None:
+    """Means of a step in which reads moved from one region to another."""
+    times = [(START - timedelta(seconds=each)).isoformat() for each in (2, 1)]
+
+    def answer(route: Route) -> None:
+        series = [
+            {"region": "eu", "targetRegion": target, "points": [{"time": time, "value": value} for time in times]}
+            for target, value in (("eu", 0.75), (LONG, 1))
+        ]
+        route.fulfill(json={"series": series, "step": "1s", "metric": {"unit": "share", "description": ""}})
+
+    spoken.page.route("**/QueryMetrics", answer)
+    rows = [{"clientRegion": "eu", "weights": {"eu": 0, LONG: 1}, "causes": {}}]
+    spoken.hello()
+    spoken.tell(readWeights={"strategy": "", "rows": rows})
+    spoken.page.clock.run_for(200)
+    expect(spoken.page.locator("#weights .legend button .value")).to_have_text(["43 %", "57 %"])
+
+
 def test_names_of_any_length_fit(spoken: Spoken) -> None:
     drain = {"kind": "OVERRIDE_KIND_DRAIN", "region": LONG, "owner": "o" * 90, "reason": "r" * 300, "remaining": "9s"}
     ends = START.isoformat()

@@ -45,12 +45,7 @@ function History({ client, rangeS, row }) {
   const { answer, error } = useAsked("StatusService", "QueryMetrics", request, rangeS > 3600 ? 20 : 4);
   const seen = useSeen(row);
   const measured = answer?.series?.some((each) => each.points.length > 1);
-  const series = measured
-    ? answer.series.map((each) => ({
-        name: each.targetRegion,
-        points: each.points.map(({ time, value }) => ({ time: Date.parse(time) / 1000, value })),
-      }))
-    : seen;
+  const series = measured ? shares(answer.series) : seen;
   const stepS = measured ? Number.parseFloat(answer.step) : 1;
   const end = coordinatorNow() / 1000;
   const coloured = series.map((each) => ({ ...each, colour: colourOf(each.name) }));
@@ -58,6 +53,16 @@ function History({ client, rangeS, row }) {
     ${error && html`<p class="note">Only since this page was opened: ${error.message}.</p>`}
     <${Chart} label=${`Weights of reads from ${client}`} series=${coloured} unit="share" stepS=${stepS} range=${measured || !seen.length ? [end - rangeS, end] : [end - Math.min(rangeS, 120), end]} stack height=${230} />
   `;
+}
+
+/** Means of a step in which reads moved are each over the part of it in which a region had any: together more than all. */
+function shares(series) {
+  const sums = new Map();
+  for (const { points } of series) for (const { time, value } of points) sums.set(time, (sums.get(time) ?? 0) + value);
+  return series.map((each) => ({
+    name: each.targetRegion,
+    points: each.points.map(({ time, value }) => ({ time: Date.parse(time) / 1000, value: value / Math.max(1, sums.get(time)) })),
+  }));
 }
 
 /** What this page itself has seen: for as long as nobody kept the history. */
