@@ -52,6 +52,7 @@ _NEXT_BY_REASON = {
     "DISK_FULL": "make room where the agent keeps its store, then the same again",
     "NO_HOLDER": "primacy replication",
     "ALERT_NOT_FOUND": "primacy alerts",
+    "METRIC_NOT_FOUND": "primacy metrics",
     "SINK_NOT_FOUND": "primacy alerts --all",
 }
 _NEXT_BY_CODE = {

@@ -55,6 +55,11 @@ def stack(*parts: Renderable | None) -> Group:
     return Group(*shown)
 
 
+def is_screen() -> bool:
+    """Whether stdout is a terminal on which something can be drawn again: on a dumb one nothing would show."""
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
 def print_tables(content: Renderable) -> None:
     if sys.stdout.isatty():
         Console(highlight=False).print(content)

@@ -89,10 +89,22 @@ class WatchScreen:
             for part in sorted(shown, key=lambda part: -part.rank):
                 if part.rank and left() < least:
                     shown.remove(part)
-            room = min(len(self._events), max(0, left()))
+            spare = left()
+            room = min(len(self._events), max(0, spare))
+            if spare < 0:
+                shown = [_cut(part, -spare) for part in shown]
         events = _events(self._events[:room]) if room else None
         body: Renderable = stack(*(part.shown for part in shown), events)
         yield stack(self._head, Styled(body, "dim") if self._stale else body)
+
+
+def _cut(part: Part, lines_over: int) -> Part:
+    """Without regions that there is no room for. Nothing else can be cut without hiding what is wrong."""
+    if not isinstance(part.shown, Regions):
+        return part
+    # One more line says how many there are.
+    most = max(1, len(part.shown.status.regions) - lines_over - 1)
+    return Part(part.rank, Regions(part.shown.status, most))
 
 
 def _fits(console: Console, options: ConsoleOptions, part: Part) -> bool:
@@ -186,9 +198,15 @@ class Regions:
     """One row for each, with as many columns as there is room for."""
 
     status: GetStatusResponse
+    most: int | None = None
+    """No more rows than that: those that are not well come first, then the active one."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        rows = [_region_row(region, read_shares(self.status.read_weights)) for region in self.status.regions]
+        regions = list(self.status.regions)
+        if self.most is not None:
+            regions.sort(key=lambda region: (region.status == HEALTHY, not region.active))
+        hidden = regions[self.most :] if self.most is not None else []
+        rows = [_region_row(region, read_shares(self.status.read_weights)) for region in regions[: self.most]]
         made = Table()
         for count in range(len(GO_FIRST) + 1):
             heads = [head for head in HEADS if head not in GO_FIRST[:count]]
@@ -196,6 +214,12 @@ class Regions:
             if Measurement.get(console, options.update(width=1000), made).maximum <= options.max_width + PADDING:
                 break
         yield made
+        if hidden:
+            unwell = sum(region.status != HEALTHY for region in hidden)
+            words = f"{unwell} of them not healthy" if unwell else "all of them healthy"
+            yield _line(
+                f"{plural(len(hidden), 'more region')}, {words}: `primacy regions`", "bold red" if unwell else "dim"
+            )
 
 
 def _region_row(region: region_pb2.Region, reads: Mapping[str, float]) -> dict[str, Cell]:

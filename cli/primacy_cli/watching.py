@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from primacy_cli.missed import missed_text
 from primacy_cli.prices import price_text
 from primacy_cli.session import Session
 from primacy_cli.tables import Renderable
@@ -88,6 +89,7 @@ def screen(seen: Seen, now_s: float, address: str, events: int) -> Renderable:
         head = Text(f"STALE: {seen.fault}. What follows was so {span(_whole(age_ns))} ago.", style="bold red reverse")
     else:
         head = Text(f"{address}, {datetime.now(UTC).astimezone():%H:%M:%S}. Ctrl-C ends this.", style="dim")
+        head.no_wrap, head.overflow = True, "ellipsis"  # A fault may fold; this is not worth a line.
     return WatchScreen(head, seen.status, seen.details, events, age_ns, bool(seen.fault))
 
 
@@ -120,7 +122,9 @@ class PlainLines(_View):
         if self._sequence is None or newest < self._sequence:  # The first look, or another journal.
             fresh = list(status.events)[: self._events]
         else:
-            fresh = [event for event in status.events if event.sequence > (self._sequence or 0)]
+            fresh = [event for event in status.events if event.sequence > self._sequence]
+            if missed := missed_text(fresh, self._sequence):
+                click.echo(missed)
         self._sequence = newest
         for event in reversed(fresh):
             click.echo(f"{clock(event.time)}  {event.message}")

@@ -27,21 +27,24 @@ def length(duration: Duration) -> str:
 
 
 def span(nanoseconds: int) -> str:
-    """A length of time with about three digits: `850 µs`, `12 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`."""
+    """A length of time with about three digits: `850 µs`, `12 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`, `15 min`."""
     seconds = abs(nanoseconds) / SECOND_NS
-    if seconds == 0:
-        return "0 s"
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
+    # What would round up to the next unit is said in that one: no `1e+03 ms`.
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} µs" if seconds else "0 s"
+    if seconds < 0.9995:
         return f"{seconds * 1e3:.3g} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return _two(minutes, "min", rest, "s")
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+    return _two(hours, "h", minutes, "min") if hours < 48 else _two(hours // 24, "d", hours % 24, "h")
+
+
+def _two(many: int, unit: str, rest: int, smaller: str) -> str:
+    return f"{many} {unit} {rest} {smaller}" if rest else f"{many} {unit}"
 
 
 def clock(timestamp: Timestamp) -> str:
@@ -72,9 +75,9 @@ def size(count: int) -> str:
     value = float(count)
     for unit in ("kB", "MB", "GB"):
         value /= 1000
-        if value < 1000:
+        if value < 999.5:  # What would round up to 1,000 is said in the next unit.
             return f"{value:.3g} {unit}"
-    return f"{value / 1000:,.3g} TB"
+    return f"{number(value / 1000)} TB"
 
 
 def plural(count: int, noun: str) -> str:

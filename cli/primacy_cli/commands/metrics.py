@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from primacy_cli.tables import Renderable
 
+NOW_S_MAX = 15
+"""What was measured longer ago is not how things are now. Distributions come once in ten seconds."""
 AGGREGATIONS = {"average": 1, "minimum": 2, "maximum": 3, "sum": 4, "last": 5, "count": 6, "quantile": 7}
 """Word -> MetricAggregation."""
 
@@ -104,22 +106,24 @@ def _shown(response: pb.QueryMetricsResponse, wanted: pb.QueryMetricsRequest) ->
     from primacy_cli.words import length
 
     metric = response.metric
+    unheard = _unheard(response, wanted)
     if not any(line.points for line in response.series):
-        return f"Nothing was measured of {metric.name} in the last {length(wanted.range)}."
+        return stack(f"Nothing was measured of {metric.name} in the last {length(wanted.range)}.", unheard)
     paired = any(line.target_region for line in response.series)
     step_s = max(1, response.step.ToNanoseconds() // 10**9)
-    last = max(point.time.seconds for line in response.series for point in line.points)
+    last = response.end_time.seconds or max(line.points[-1].time.seconds for line in response.series if line.points)
     first = last - wanted.range.ToNanoseconds() // 10**9
     rows = []
     for line in response.series:
         values = [point.value for point in line.points]
         if not values:
             continue
+        is_now = last - line.points[-1].time.seconds <= NOW_S_MAX
         rows.append(
             (
                 line.region or "all",
                 *((line.target_region or "all",) if paired else ()),
-                figure(values[-1], metric.unit),
+                figure(values[-1], metric.unit) if is_now else "-",
                 figure(min(values), metric.unit),
                 figure(max(values), metric.unit),
                 spark([(point.time.seconds, point.value) for point in line.points], first, last, step_s),
@@ -129,7 +133,17 @@ def _shown(response: pb.QueryMetricsResponse, wanted: pb.QueryMetricsRequest) ->
     return stack(
         facts([("series", metric.name), ("what it says", _says(metric, wanted)), ("step", length(response.step))]),
         table(heads, rows, right=("NOW", "LOWEST", "HIGHEST")),
+        unheard,
     )
+
+
+def _unheard(response: pb.QueryMetricsResponse, wanted: pb.QueryMetricsRequest) -> str | None:
+    """Says which of the regions that were asked for nobody has heard of: a name may be mistyped."""
+    known = {"", *response.metric.regions}
+    known |= {end for line in response.series if line.points for end in (line.region, line.target_region)}
+    unheard = sorted({*wanted.regions, wanted.target_region} - known)
+    heard = ", ".join(response.metric.regions) or "no region"
+    return f"It is heard of {heard}, not of {', '.join(unheard)}." if unheard else None
 
 
 def _says(metric: MetricInfo, wanted: pb.QueryMetricsRequest) -> str:

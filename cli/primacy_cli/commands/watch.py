@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -92,10 +91,11 @@ def _once(session: Session, status: GetStatusResponse, events: int) -> None:
 
 
 def _keep(session: Session, status: GetStatusResponse, interval_s: float, events: int) -> None:
+    from primacy_cli.tables import is_screen
     from primacy_cli.watch_screen import Details
     from primacy_cli.watching import JsonLines, LiveScreen, PlainLines, Seen
 
-    live = session.for_people and sys.stdout.isatty()
+    live = session.for_people and is_screen()
     view: JsonLines | LiveScreen | PlainLines
     if live:
         view = LiveScreen(session.address, events)

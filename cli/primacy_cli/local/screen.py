@@ -21,7 +21,8 @@ from rich.text import Text
 from primacy_cli.group_screen import status_screen
 from primacy_cli.local.plan import COORDINATOR_GRPC, ClusterPlan, ProcessPlan
 from primacy_cli.local.ports import HOST
-from primacy_cli.tables import Renderable, facts, lines, stack
+from primacy_cli.missed import missed_text
+from primacy_cli.tables import Renderable, facts, is_screen, lines, stack
 from primacy_cli.words import clock
 
 _NOTES_MAX = 4
@@ -77,10 +78,12 @@ class PlainScreen:
             self._answers = False
             return
         self._answers = True
-        for event in reversed(status.events):
-            if event.sequence > self._sequence:
-                self._sequence = event.sequence
-                print(f"{clock(event.time)}  {event.message}", flush=True)
+        fresh = [event for event in status.events if event.sequence > self._sequence]
+        if missed := missed_text(fresh, self._sequence):
+            print(missed, flush=True)
+        for event in reversed(fresh):
+            self._sequence = event.sequence
+            print(f"{clock(event.time)}  {event.message}", flush=True)
         if time.monotonic() - self._rows_at_s >= _ROWS_EVERY_S:
             self._rows_at_s = time.monotonic()
             for name, text in rows:
@@ -132,7 +135,7 @@ class LiveScreen:
 
 
 def make_screen() -> Screen:
-    return LiveScreen() if sys.stdout.isatty() else PlainScreen()
+    return LiveScreen() if is_screen() else PlainScreen()
 
 
 def three_things(plan: ClusterPlan, pids: dict[str, int], active: str) -> list[str]:

@@ -44,12 +44,14 @@ async def query_metrics(calls: Calls, request: pb.QueryMetricsRequest) -> pb.Que
     if query.series not in BUILT_IN and not watched.monitor.regions(query.series):
         await _must_know(calls, watched.group, query.series)
     answer, step = await calls.monitoring.query(watched.group, query)
-    return pb.QueryMetricsResponse(
+    response = pb.QueryMetricsResponse(
         group=group_name(request.group),
         metric=render_info(watched.monitor, query.series),
         step=render_length(step * SECOND_NS),
         series=[_render_line(pair, points) for pair, points in answer],
     )
+    response.end_time.seconds = query.last
+    return response
 
 
 async def _must_know(calls: Calls, group: str, series: str) -> None:

@@ -597,6 +597,7 @@ class QueryMetricsResponse(message.Message):
     METRIC_FIELD_NUMBER: builtins.int
     STEP_FIELD_NUMBER: builtins.int
     SERIES_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
     group: builtins.str
     """Name of the group."""
     @builtins.property
@@ -611,6 +612,10 @@ class QueryMetricsResponse(message.Message):
     def series(self) -> containers.RepeatedCompositeFieldContainer[monitoring_pb2.MetricSeries]:
         """The series, sorted by region and target region."""
 
+    @builtins.property
+    def end_time(self) -> timestamp_pb2.Timestamp:
+        """Where the range ends, by the coordinator's clock. A series without a point of the last step was not measured then."""
+
     def __init__(
         self,
         *,
@@ -618,10 +623,11 @@ class QueryMetricsResponse(message.Message):
         metric: monitoring_pb2.MetricInfo | None = ...,
         step: duration_pb2.Duration | None = ...,
         series: abc.Iterable[monitoring_pb2.MetricSeries] | None = ...,
+        end_time: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "group", b"group", "metric", b"metric", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "end_time", b"end_time", "group", b"group", "metric", b"metric", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "group", b"group", "metric", b"metric", "series", b"series", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_group", b"_group", "end_time", b"end_time", "group", b"group", "metric", b"metric", "series", b"series", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__group: _TypeAlias = typing.Literal["group"]  # noqa: Y015
     _WhichOneofArgType__group: _TypeAlias = typing.Literal["_group", b"_group"]  # noqa: Y015

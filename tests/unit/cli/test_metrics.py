@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from primacy.v1 import monitoring_pb2
 from primacy.v1 import status_service_pb2 as pb
 from primacy_cli.sparks import BARS, figure, percent, spark
+from primacy_cli.words import size, span
 
-from tests.unit.cli.calls import Run
+from tests.unit.cli.calls import Run, info
 
 
 def line(region: str, *values: float, target: str = "") -> monitoring_pb2.MetricSeries:
@@ -55,7 +57,66 @@ def test_nothing_measured_is_said() -> None:
             "StatusService/QueryMetrics",
             pb.QueryMetricsResponse(metric=monitoring_pb2.MetricInfo(name="latency_seconds")),
         )
-        assert running.result().stdout == "Nothing was measured of latency_seconds in the last 15 min 0 s.\n"
+        assert running.result().stdout == "Nothing was measured of latency_seconds in the last 15 min.\n"
+
+
+def test_what_is_over_is_not_how_things_are_now() -> None:
+    """A region that died a minute ago has no figure of now, also when it was the only one."""
+    response = pb.QueryMetricsResponse(
+        metric=monitoring_pb2.MetricInfo(name="request_rate", unit="per second", regions=["eu", "us"]),
+        step=Duration(seconds=10),
+        series=[line("eu", 5, 6), line("us", 1, 2, 3, 4, 5, 6, 7)],
+    )
+    response.end_time.seconds = 1000 + 10 * 6
+    with Run("metrics", "request_rate", "--range", "1m") as running:
+        running.answer("StatusService/QueryMetrics", response)
+        eu, us = (row.split() for row in running.result().stdout.splitlines()[-2:])
+    assert eu[:4] == ["eu", "-", "5/s", "6/s"]
+    assert us[:4] == ["us", "7/s", "1/s", "7/s"]
+    del response.series[1]
+    with Run("metrics", "request_rate", "--range", "1m") as running:
+        running.answer("StatusService/QueryMetrics", response)
+        eu = running.result().stdout.splitlines()[-1].split()
+    assert eu[:4] == ["eu", "-", "5/s", "6/s"]
+
+
+def test_a_region_that_nobody_heard_of_is_told() -> None:
+    metric = monitoring_pb2.MetricInfo(name="request_rate", unit="per second", regions=["eu", "us"])
+    for series, wanted in (([], "It is heard of eu, us, not of mars."), ([line("eu", 1)], "not of mars.")):
+        with Run("metrics", "request_rate", "--region", "eu", "--region", "mars") as running:
+            running.answer("StatusService/QueryMetrics", pb.QueryMetricsResponse(metric=metric, series=series))
+            assert running.result().stdout.rstrip().endswith(wanted)
+
+
+def test_a_name_that_is_none_leads_to_the_names() -> None:
+    with Run("metrics", "request_rates") as running:
+        running.fail("StatusService/QueryMetrics", grpc.StatusCode.NOT_FOUND, "none", [info("METRIC_NOT_FOUND")])
+        assert "next: primacy metrics\n" in running.result().output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.00085, "850 µs"),
+        (0.0009996, "1 ms"),
+        (0.9996, "1 s"),
+        (59.96, "1 min"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h"),
+        (7500, "2 h 5 min"),
+        (3 * 86_400, "3 d"),
+    ],
+)
+def test_lengths_of_time_are_short_and_never_in_powers_of_ten(seconds: float, text: str) -> None:
+    assert span(round(seconds * 1e9)) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(999, "999 bytes"), (999_700, "1 MB"), (999_400, "999 kB"), (5 * 10**15, "5,000 TB")]
+)
+def test_sizes_are_short_and_never_in_powers_of_ten(count: int, text: str) -> None:
+    assert size(count) == text
 
 
 def test_series_are_listed_and_what_was_left_out_is_told() -> None:

@@ -124,7 +124,7 @@ def test_without_an_end_the_coordinator_decides_and_the_owner_is_who_asks() -> N
     with Run("pause", *WHY, "--yes") as running:
         response = election_service_pb2.PauseElectionResponse(pause=override("PAUSE"))
         request = running.answer("ElectionService/PauseElection", response)
-        assert "10 min 0 s" in running.result().stdout
+        assert "10 min" in running.result().stdout
     assert not request.HasField("expire_time")
     assert "@" in request.owner
 
@@ -223,7 +223,7 @@ def test_without_wait_the_drain_is_only_begun() -> None:
         running.answer("RegionService/DrainRegion", begun)
         result = running.result()
     assert result.exit_code == 0
-    assert "draining" in result.stdout and "primacy undrain us" in result.stdout and "10 min 0 s" in result.stdout
+    assert "draining" in result.stdout and "primacy undrain us" in result.stdout and "10 min" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_status_shows_drains_pauses_self_doubt_and_a_move_that_waits_for_somebod
     for text in (
         "standby, drained",
         "standby, cordoned",
-        "no automatic moves for 2 min 0 s: new kernel (kim@desk)",
+        "no automatic moves for 2 min: new kernel (kim@desk)",
         "no region is active: `primacy resume`",
         "SESSIONS_LOST: 2 of 3 sessions were lost at once",
         "awaiting approval",

@@ -9,6 +9,8 @@ import grpc
 import pytest
 from primacy.v1 import election_pb2, event_pb2, monitoring_pb2, override_pb2, region_pb2, status_service_pb2
 from primacy.v1.replication_service_pb2 import GetReplicationStatusResponse
+from primacy_cli.local.screen import PlainScreen
+from primacy_cli.tables import is_screen
 from primacy_cli.watch_screen import Details
 from primacy_cli.watching import PlainLines, Seen, screen
 from rich.console import Console
@@ -183,6 +185,46 @@ def test_the_screen_has_what_somebody_on_call_needs() -> None:
         assert text in shown, text
     assert "trouble number 2" not in shown, "it is explained by another one"
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("height", [18, 24])
+def test_of_many_regions_those_that_are_not_well_are_seen(height: int) -> None:
+    seen = busy(50)
+    seen.status.regions[1].status = region_pb2.REGION_STATUS_HEALTHY
+    seen.status.regions[40].status = region_pb2.REGION_STATUS_DOWN
+    seen.status.regions[30].active = True
+    shown = drawn(seen, 0.0, 100, height).splitlines()
+    assert len(shown) <= height
+    rows = [line.split()[0] for line in shown if line.startswith("region-")]
+    assert rows[:2] == ["region-40", "region-30"]
+    assert f"{50 - len(rows)} more regions, all of them healthy: `primacy regions`" in shown
+    for region in seen.status.regions:
+        region.status = region_pb2.REGION_STATUS_DOWN
+    assert f"{50 - len(rows)} of them not healthy" in drawn(seen, 0.0, 100, height)
+
+
+def test_what_happened_between_two_looks_and_is_seen_no_more_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, up = PlainLines("host:7400", 2), PlainScreen()
+    for newest in (status(1, 2), status(8, 9)):
+        lines.looked(Seen(newest, 0))
+        up.update(newest)
+    out = capsys.readouterr().out
+    assert out.count("… 5 events in between: `primacy events -n 7`") == 2
+    up.update(status(10))
+    assert "in between" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kind", "screen"), [("dumb", False), ("xterm-256color", True)])
+def test_a_dumb_terminal_gets_lines(kind: str, screen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can only be drawn again would never show there."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert is_screen() is screen
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (120, 40), (60, 15), (200, 60)])
