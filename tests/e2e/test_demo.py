@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 from primacy_cli.demo.counts import Counts, read_counts
+from primacy_cli.demo.faults import PRICES
 
 from tests.e2e.clusters_up import Up, is_running, patient, running_under, until
 
 pytestmark = pytest.mark.integration
 
-FREEZES_FIRST, KILLS_FIRST = "3", "2"
+FREEZES_FIRST, KILLS_FIRST, DISAGREES_FIRST = "3", "28", "0"
 """Seeds."""
 MENDED_S = 90.0
 
@@ -83,6 +85,20 @@ def test_what_cannot_start_again_at_once_is_started_until_it_lives(tmp_path: Pat
         until(lambda: "fault 1: over" in log(up), "it lives", 60)
         up.ready()
         assert is_running(up.region("us-east")["services"][0]["pid"])
+
+
+def test_two_regions_disagree_about_a_document_until_somebody_decides(tmp_path: Path) -> None:
+    flags = ("--regions", "2", "--chaos", DISAGREES_FIRST, "--chaos-every", "1")
+    with Up(tmp_path / "cluster", *flags, *patient(tmp_path)) as up:
+
+        def states() -> list[str]:
+            listed = up.primacy("conflict", "list", "--key", PRICES, "-o", "json")
+            found = json.loads(listed.stdout)["conflicts"] if listed.returncode == 0 else []
+            return [one["state"] for one in found]
+
+        until(lambda: states() == ["CONFLICT_STATE_OPEN"], "neither heard of the other's write", 60)
+        until(lambda: states() == ["CONFLICT_STATE_RESOLVED"], "it is decided", 60)
+        until(lambda: "fault 1: over" in log(up), "the fault is over", 60)
 
 
 def test_a_stop_in_the_middle_of_a_standstill_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,44 @@ def test_programs_know_the_flags_of_the_units(unit: str) -> None:
     for words in found:
         usage = subprocess.run([BIN / Path(words[0]).name, "--help"], capture_output=True, text=True, check=True).stdout
         assert all(word in usage for word in words[1:] if word.startswith("--")), words
+
+
+def image_files() -> list[str]:
+    """What `.dockerignore` lets into the build."""
+    lines = (DEPLOY.parent / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    return [line.removeprefix("!") for line in lines if line.startswith("!")]
+
+
+def test_the_build_of_the_image_has_everything_that_it_reads() -> None:
+    """Packages, build hook, README, the dashboard's sources and the protos; what the build makes itself stays out."""
+    with (DEPLOY.parent / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    parts = {package.partition("/")[0] for package in packages} | {"dashboard"}
+    assert set(image_files()) == parts | {"pyproject.toml", "hatch_build.py", project["project"]["readme"]}
+    assert all((DEPLOY.parent / name).exists() for name in image_files())
+
+
+def test_the_image_is_the_one_that_the_manifests_run() -> None:
+    text = (DEPLOY.parent / "Dockerfile").read_text()
+    (image,) = re.findall(r"docker build -t (\S+) \.", text)
+    (user,) = re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE)
+    with (DEPLOY.parent / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    assert image.endswith(f"/primacy:{version}")
+    for manifest in MANIFESTS:
+        (pod,) = [one["spec"]["template"]["spec"] for one in documents(manifest) if one["kind"] == "StatefulSet"]
+        ours = [each for each in pod["containers"] if each.get("command", [""])[0].startswith("primacy-")]
+        assert [each["image"] for each in ours] == [image]
+        assert str(pod["securityContext"]["runAsUser"]) == user
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_kubernetes_sets_no_variables_that_the_programs_take_for_settings(manifest: str) -> None:
+    """A Service of the program's name would: PRIMACY_COORDINATOR_PORT is none of the settings, so it is refused."""
+    (pod,) = [one["spec"]["template"]["spec"] for one in documents(manifest) if one["kind"] == "StatefulSet"]
+    assert pod["enableServiceLinks"] is False
 
 
 def documents(manifest: str) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ class Demo:
     default=None,
     metavar="[SEED]",
     type=click.IntRange(0),
-    help="Let things go wrong, one at a time, and mend them: kills, standstills, surges, drains, new models.",
+    help="Let things go wrong, one at a time, and mend them: kills, standstills, surges, drains, models, conflicts.",
 )
 @click.option(
     "--chaos-every",

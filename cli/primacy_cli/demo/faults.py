@@ -78,7 +78,14 @@ class Surge:
     seconds: float
 
 
-Act: TypeAlias = "Kill | Freeze | Thaw | Start | Primacy | Push | Surge"
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Of two writes of this document, the second."""
+
+    key: str
+
+
+Act: TypeAlias = "Kill | Freeze | Thaw | Start | Primacy | Push | Surge | Decide"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +99,19 @@ class Fault:
     """When all of it has been put back."""
 
 
-KINDS = ("kill", "freeze", "surge", "push", "drain", "document")
+KINDS = ("kill", "freeze", "surge", "push", "drain", "document", "conflict")
 DOWN_S = (6.0, 10.0)
 FROZEN_S = (4.0, 7.0)
 SURGE_S = (8.0, 12.0)
 DRAIN_S = 15
 """Then it is taken back; by itself it would end after twice as long, should nobody be there to do it."""
+COORDINATOR = "coordinator"
+"""Title of its process."""
+STANDSTILL_S = 3
+"""Of the coordinator: two regions can write what neither tells the other."""
+UNDECIDED_S = 15.0
+PRICES = "demo/prices.yaml"
+"""The document over which they disagree; by the demonstration's policy somebody has to decide."""
 OWNER = "chaos"
 
 
@@ -133,6 +147,8 @@ class Faults:
                 return Fault(kind, f"a new model is pushed in {hit.name}", ((0.0, push),), 5.0)
             case "drain" if len(targets) > 1:
                 return self._drain(hit)
+            case "conflict" if others:
+                return self._conflict(hit, next(target for target in targets if target is not hit))
             case _:
                 return self._document(hit)
 
@@ -165,6 +181,17 @@ class Faults:
         undrain = ("undrain", hit.name, "--owner", OWNER)
         steps = ((0.0, Primacy(words)), (DRAIN_S * 1.0, Primacy(undrain)))
         return Fault("drain", f"{hit.name} is drained for {DRAIN_S} s", steps, DRAIN_S + 1.0)
+
+    def _conflict(self, one: Target, other: Target) -> Fault:
+        """Neither hears of the other's change, since the coordinator stands still when both write."""
+        steps: list[tuple[float, Act]] = [(0.0, Freeze(COORDINATOR))]
+        for target in (one, other):
+            value = f"{{price: {self._draw.randrange(10, 100)}, of: {target.name}}}"
+            words = ("config", "set", PRICES, value, "--agent", target.agent_address)
+            steps.append((0.0, Primacy(words)))
+        steps += [(STANDSTILL_S * 1.0, Thaw(COORDINATOR)), (STANDSTILL_S + UNDECIDED_S, Decide(PRICES))]
+        said = f"the coordinator stands still for {STANDSTILL_S} s; {one.name} and {other.name} change one document"
+        return Fault("conflict", said, tuple(steps), STANDSTILL_S + UNDECIDED_S + 1.0)
 
     def _document(self, hit: Target) -> Fault:
         value = f"{{limit: {self._draw.randrange(10, 100)}, change: {self._count}}}"

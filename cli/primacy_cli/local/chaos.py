@@ -21,7 +21,21 @@ from primacy.v1 import override_pb2, region_pb2
 from primacy.v1.status_service_pb2 import GetStatusResponse
 from primacy_wire.daemon import PARENT_VARIABLE, write_file
 
-from primacy_cli.demo.faults import Act, Fault, Faults, Freeze, Kill, Primacy, Push, Start, Surge, Target, Thaw
+from primacy_cli.demo.faults import (
+    OWNER,
+    Act,
+    Decide,
+    Fault,
+    Faults,
+    Freeze,
+    Kill,
+    Primacy,
+    Push,
+    Start,
+    Surge,
+    Target,
+    Thaw,
+)
 from primacy_cli.demo.model import make_model
 from primacy_cli.local.plan import DEMO_MODEL, ClusterPlan
 from primacy_cli.local.processes import Child
@@ -176,6 +190,9 @@ class Chaos:
                 write_file(path, make_model(act.seed))
                 words = ("model", "push", DEMO_MODEL, str(path), "--agent", act.agent_address)
                 self._command("primacy_cli.main", *words, "-m", "a demonstration")
+            case Decide():
+                coordinator = self._processes.plan.coordinator.grpc
+                self._command("primacy_cli.demo.decide", "--address", coordinator, "--key", act.key, "--owner", OWNER)
             case Surge():
                 numbers = ("--clients", str(act.clients), "--seconds", f"{act.seconds:g}")
                 self._command("primacy_cli.demo.surge", "--address", act.address, *numbers)

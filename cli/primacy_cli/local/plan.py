@@ -29,6 +29,11 @@ flapHalfLife: 30s
 failbackAfter: 5s
 drainTime: 3s
 slowStart: 5s
+slos:
+- {name: reads, indicator: SUCCESS, objective: 0.995, window: 1d, perRegion: true}
+- {name: active, indicator: AVAILABILITY, objective: 0.99, window: 1d}
+conflictPolicies:
+  demo/prices: MANUAL
 """
 DEMO_MODEL = "demo"
 """`primacy model push demo FILE` gives the demo services another model to serve."""

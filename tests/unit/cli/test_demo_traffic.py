@@ -9,8 +9,23 @@ import click
 import pytest
 from primacy_cli.demo.counts import COUNTS_FILE, Counts, RegionCounts, counts_text, read_counts
 from primacy_cli.demo.demand import DAY_S, Demand
-from primacy_cli.demo.faults import KINDS, Fault, Faults, Freeze, Kill, Primacy, Start, Surge, Target, Thaw
+from primacy_cli.demo.faults import (
+    KINDS,
+    PRICES,
+    Decide,
+    Fault,
+    Faults,
+    Freeze,
+    Kill,
+    Primacy,
+    Start,
+    Surge,
+    Target,
+    Thaw,
+)
+from primacy_cli.local.plan import DEMO_POLICY
 from primacy_cli.main import cli
+from primacy_wire.policy_file import policy_from_text
 
 TARGETS = tuple(
     Target(name, (f"{name} service 1", f"{name} service 2"), (f"{name} agent",), "a:1", ("s:1", "s:2"), 100.0)
@@ -55,7 +70,7 @@ def test_counts_are_read_as_they_were_written_and_nothing_else_is_taken_for_them
         assert read_counts(tmp_path) is None
 
 
-def faults(seed: int, count: int = 60) -> list[Fault]:
+def faults(seed: int, count: int = 9 * len(KINDS)) -> list[Fault]:
     dealer = Faults(seed)
     return [dealer.next(TARGETS, "us-east") for _ in range(count)]
 
@@ -77,9 +92,19 @@ def test_every_fault_puts_back_what_it_took_and_every_kind_comes_soon(seed: int)
     assert sum("us-east" in fault.said for fault in found) > len(found) / 3, "the active region is hit often"
 
 
-def test_the_only_region_is_never_drained() -> None:
+def test_the_only_region_is_never_drained_and_disagrees_with_nobody() -> None:
     dealer = Faults(1)
-    assert {dealer.next(TARGETS[:1], "us-east").kind for _ in range(20)} == {*KINDS} - {"drain"}
+    assert {dealer.next(TARGETS[:1], "us-east").kind for _ in range(20)} == {*KINDS} - {"drain", "conflict"}
+
+
+def test_those_who_disagree_are_two_and_the_policy_lets_an_operator_decide() -> None:
+    for fault in (fault for fault in faults(4) if fault.kind == "conflict"):
+        writes = [act.words for _, act in fault.steps if isinstance(act, Primacy)]
+        first, second = ("of: " + name for name in fault.said.split("; ")[1].split(" change ")[0].split(" and "))
+        assert first != second and first in writes[0][3] and second in writes[1][3]
+        assert [act for _, act in fault.steps if isinstance(act, Decide)] == [Decide(PRICES)]
+    policies = policy_from_text(DEMO_POLICY).conflict_policies
+    assert {prefix: PRICES.startswith(prefix) for prefix in policies} == {"demo/prices": True}
 
 
 def test_commands_of_faults_are_such_as_the_program_takes() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from primacy_coordinator.core.monitor.model import Aggregation
 from primacy_coordinator.core.monitor.packing import PackedRow, Summed, Unpacked
@@ -72,6 +73,7 @@ class Extract:
     def add_old(self, old: Sequence[Old]) -> None:
         """What the disk has of the time before; a step of it that reaches into what memory has counts instead."""
         self.old = old
+        self.query = _widened(self.query, old)
         if old:
             self.rows = [row for row in self.rows if row.start >= old[-1].end]
             self.packed = [row for row in self.packed if row.start >= old[-1].end]
@@ -102,10 +104,12 @@ def extract(tiers: Tiers, query: Query) -> Extract:
         sketches = tiers.sketch_rings if hours else tiers.sketch_rings[:-1]
         base = _base([(ring.span, ring.kept_s) for ring in sketches], query, tiers.second, count)
         query = replace(query, step=_whole(query.step, sketches[base].span))
+        query = _widened(query, cover(sketches, base, *_whole_range(query)))
         return Extract(query, kind, slots, (), cover(sketches, base, *_whole_range(query)))
     gauges = tiers.gauge_rings if hours else tiers.gauge_rings[:-1]
     base = _base([(ring.span, ring.kept_s) for ring in gauges], query, tiers.second, count)
     query = replace(query, step=_whole(query.step, gauges[base].span))
+    query = _widened(query, cover(gauges, base, *_whole_range(query)))
     return Extract(query, kind, slots, cover(gauges, base, *_whole_range(query)), ())
 
 
@@ -134,6 +138,24 @@ def _base(rings: Sequence[tuple[int, int]], query: Query, newest: int, count: in
 
 def _whole(step: int, span: int) -> int:
     return -(-step // span) * span
+
+
+class _Spanned(Protocol):
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+def _widened(query: Query, rows: Sequence[_Spanned]) -> Query:
+    """With a step that is as long as any of the rows: of the time before a start only long ones are kept, and would
+    leave holes between shorter ones that look as if nothing had been measured.
+
+    A row that reaches into the range from before it does not count, or the step would change with each second.
+    """
+    widest = max((row.end - row.start for row in rows if row.start >= query.first), default=0)
+    return replace(query, step=_whole(query.step, widest)) if widest > query.step else query
 
 
 def _whole_range(query: Query) -> tuple[int, int]:

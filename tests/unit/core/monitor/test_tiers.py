@@ -277,6 +277,27 @@ def test_blocks_that_were_handed_out_can_be_loaded_again() -> None:
     assert [number for _, number in counts["a", ""]] == [6] * 9
 
 
+@pytest.mark.parametrize(("series", "step"), [(RATE, 1), (RATE, 10), (LATENCY, 10)])
+def test_minutes_before_a_start_are_no_holes_between_short_steps(series: str, step: int) -> None:
+    """Steps are never shorter than what is kept of that time: else a minute would be one point and five gaps."""
+    tiers = Tiers()
+    for second in range(BEGIN, BEGIN + 600):
+        tiers.put(second, [(Key(RATE, "a"), 7.0)], [measured("a", 0.3)] if second % 10 == 0 else [])
+        settle(tiers)
+    again = Tiers()
+    again.load(tiers.take_blocks())
+    for second in range(BEGIN + 600, BEGIN + 660):
+        again.put(second, [(Key(RATE, "a"), 7.0)], [measured("a", 0.3)] if second % 10 == 0 else [])
+        settle(again)
+    found = extract(again, Query(series, BEGIN + 60, BEGIN + 660, step))
+    ((_, points),) = answer(found)
+    assert found.query.step == MINUTE_S
+    # The last minute before it was not whole.
+    assert [end for end, _ in points] == [BEGIN + 120 + 60 * at for at in range(8)] + [BEGIN + 660]
+    recent = extract(again, Query(series, BEGIN + 600, BEGIN + 660, step))
+    assert recent.query.step == step, "of the time since then all is kept"
+
+
 def test_an_hour_is_whole_though_the_process_was_killed_within_it() -> None:
     """Its minutes are loaded again, and the hour before it, that the disk had not made yet, is made of them."""
     tiers = Tiers()
