@@ -1,4 +1,8 @@
-"""Tables for people: coloured on a terminal, plain columns elsewhere. Text from a server is never read as markup."""
+"""Tables for people: coloured on a terminal, plain columns elsewhere.
+
+Text from a server is never read as markup, and its control characters never reach the terminal: it may come from a
+probe's output, and could hide what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -51,8 +56,27 @@ def stack(*parts: Renderable | None) -> Group:
             continue
         if shown:
             shown.append(Text(""))
-        shown.append(part)
+        shown.append(Text(part) if isinstance(part, str) else part)
     return Group(*shown)
+
+
+CONTROLS = dict.fromkeys([*range(10), *range(11, 32), *range(127, 160)])
+"""All but the end of a line."""
+
+
+def safe_text(text: str) -> str:
+    return text.translate(CONTROLS)
+
+
+class Safe:
+    """Content as it may be shown."""
+
+    def __init__(self, content: Renderable) -> None:
+        self._content = Text(content) if isinstance(content, str) else content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._content, options):
+            yield segment if segment.control else Segment(safe_text(segment.text), segment.style)
 
 
 def is_screen() -> bool:
@@ -62,8 +86,8 @@ def is_screen() -> bool:
 
 def print_tables(content: Renderable) -> None:
     if sys.stdout.isatty():
-        Console(highlight=False).print(content)
+        Console(highlight=False).print(Safe(content))
         return
     buffer = io.StringIO()
-    Console(file=buffer, width=_PLAIN_COLUMNS, color_system=None, highlight=False).print(content)
+    Console(file=buffer, width=_PLAIN_COLUMNS, color_system=None, highlight=False).print(Safe(content))
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines()))

@@ -17,7 +17,7 @@ from rich.text import Text
 from primacy_cli.missed import missed_text
 from primacy_cli.prices import price_text
 from primacy_cli.session import Session
-from primacy_cli.tables import Renderable
+from primacy_cli.tables import Renderable, Safe, safe_text
 from primacy_cli.watch_screen import Details, WatchScreen
 from primacy_cli.words import clock, span, word
 
@@ -79,7 +79,7 @@ class LiveScreen(_View):
         self.draw(seen, time.monotonic())
 
     def draw(self, seen: Seen, now_s: float) -> None:
-        self._live.update(screen(seen, now_s, self._address, self._events), refresh=True)
+        self._live.update(Safe(screen(seen, now_s, self._address, self._events)), refresh=True)
 
 
 def screen(seen: Seen, now_s: float, address: str, events: int) -> Renderable:
@@ -127,7 +127,7 @@ class PlainLines(_View):
                 click.echo(missed)
         self._sequence = newest
         for event in reversed(fresh):
-            click.echo(f"{clock(event.time)}  {event.message}")
+            click.echo(f"{clock(event.time)}  {safe_text(event.message)}")
         state = state_line(status)
         if state != self._state:
             click.echo(state)

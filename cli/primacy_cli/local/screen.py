@@ -22,7 +22,7 @@ from primacy_cli.group_screen import status_screen
 from primacy_cli.local.plan import COORDINATOR_GRPC, ClusterPlan, ProcessPlan
 from primacy_cli.local.ports import HOST
 from primacy_cli.missed import missed_text
-from primacy_cli.tables import Renderable, facts, is_screen, lines, stack
+from primacy_cli.tables import Renderable, Safe, facts, is_screen, lines, safe_text, stack
 from primacy_cli.words import clock
 
 _NOTES_MAX = 4
@@ -83,7 +83,7 @@ class PlainScreen:
             print(missed, flush=True)
         for event in reversed(fresh):
             self._sequence = event.sequence
-            print(f"{clock(event.time)}  {event.message}", flush=True)
+            print(f"{clock(event.time)}  {safe_text(event.message)}", flush=True)
         if time.monotonic() - self._rows_at_s >= _ROWS_EVERY_S:
             self._rows_at_s = time.monotonic()
             for name, text in rows:
@@ -121,7 +121,8 @@ class LiveScreen:
             group: Renderable = Text("the coordinator does not answer", style="bold red")
         else:
             group = status_screen(status, _EVENTS_SHOWN)
-        self._live.update(stack(group, facts(rows) if rows else None, self._ended_notes()), refresh=True)
+        shown = stack(group, facts(rows) if rows else None, self._ended_notes())
+        self._live.update(Safe(shown), refresh=True)
 
     def announce(self, text: str) -> None:
         pass  # A row of the demonstration says it, and the journal what it leads to.

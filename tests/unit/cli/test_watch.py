@@ -10,7 +10,7 @@ import pytest
 from primacy.v1 import election_pb2, event_pb2, monitoring_pb2, override_pb2, region_pb2, status_service_pb2
 from primacy.v1.replication_service_pb2 import GetReplicationStatusResponse
 from primacy_cli.local.screen import PlainScreen
-from primacy_cli.tables import is_screen
+from primacy_cli.tables import facts, is_screen, print_tables, stack, table
 from primacy_cli.watch_screen import Details
 from primacy_cli.watching import PlainLines, Seen, screen
 from rich.console import Console
@@ -212,6 +212,24 @@ def test_what_happened_between_two_looks_and_is_seen_no_more_is_told(capsys: pyt
     assert out.count("… 5 events in between: `primacy events -n 7`") == 2
     up.update(status(10))
     assert "in between" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["terminal", "pipe"])
+def test_text_from_elsewhere_neither_steers_the_terminal_nor_is_markup(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Out(io.StringIO):
+        def isatty(self) -> bool:
+            return where == "terminal"
+
+    out = Out()
+    monkeypatch.setattr("sys.stdout", out)
+    bad = "a\x1b[2J\x1b]0;title\x07\x9b31mb [bold]kim[/bold] [red] \\[x]"
+    print_tables(stack(bad, table(("HEAD",), [[bad]]), facts([("name", bad)])))
+    print_tables(bad)
+    shown = out.getvalue()
+    assert not {"\x1b", "\x07", "\x9b", "\r"} & set(shown.replace("\x1b[1m", "").replace("\x1b[0m", ""))
+    assert shown.count("b [bold]kim[/bold] [red] \\[x]") == 4
 
 
 @pytest.mark.parametrize(("kind", "screen"), [("dumb", False), ("xterm-256color", True)])
