@@ -307,9 +307,19 @@ class Reader:
         if self.up.primacy("policy", "get").stdout != self.policy:
             assert self.up.primacy("policy", "set", "-", "--yes", stdin=self.policy).returncode == 0
         self.healthy()
-        until(lambda: self.status().active_region, "a region is active", 30.0)
-        if self.status().active_region != "us-east":
-            until(lambda: self.up.primacy("failover", "--to", "us-east", "--yes").returncode == 0, "back home", 30.0)
+        self._go_home()
+
+    def _go_home(self) -> None:
+        """Nothing is on its way, and us-east is active."""
+
+        def is_home() -> bool:
+            status = self.status()
+            if not status.HasField("failover") and status.active_region not in ("", "us-east"):
+                self.up.primacy("failover", "--to", "us-east", "--yes")
+                status = self.status()
+            return not status.HasField("failover") and status.active_region == "us-east"
+
+        until(is_home, "us-east is active, and nothing on its way", 60.0)
 
     def _service(self, name: str) -> dict[str, Any]:
         return dict(self.up.region(name)["services"][0])
@@ -324,8 +334,7 @@ class Reader:
             change(settings)
             self._settings(name).write_text(yaml.safe_dump(settings))
         self._restart_agents(list(REGIONS))
-        if self.status().active_region != "us-east":
-            until(lambda: self.up.primacy("failover", "--to", "us-east", "--yes").returncode == 0, "back home", 30.0)
+        self._go_home()
 
     def _restart_agents(self, names: list[str]) -> None:
         """All at once. The lease comes back to the new life of its holder, or goes on to another region."""

@@ -430,7 +430,7 @@ async def test_a_slow_browser_gets_the_newest_and_slows_nobody(
             await quick.until("journal", region=name, kind="cordon-set", seconds=60)
             await quick.next("status")
     await slow.until("journal", region="r3", kind="cordon-set", seconds=60)
-    await slow.next("status")
+    await slow.next("status", seconds=60)  # 4 KiB at a time, it takes a while.
     last = slow.seen[-1].data["regions"]
     assert sum(region["cordoned"] for region in last) == 4
     assert slow.numbers() == quick.numbers()
