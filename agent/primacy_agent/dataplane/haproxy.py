@@ -28,6 +28,8 @@ CONNECTIONS_MAX = 1_000
 """At once: each is there for less than LINE_S. HAProxy tries again by itself."""
 TROUBLE_NS = 60 * SECOND_NS
 """What went wrong is shown for so long after the last time."""
+AGAIN_NS = 500 * SECOND_NS
+"""What goes on is told again after so long: the coordinator takes it for over after 600 s."""
 TOLD_MAX = 20
 """So many different questions are told of; what asks more than that is no HAProxy."""
 ANSWERED, UNKNOWN, EARLY, SILENT, REFUSED = "answered", "unknown", "early", "silent", "refused"
@@ -49,7 +51,8 @@ class HaproxyChecks:
         self._answers: dict[str, str] = {}
         self._seen: set[str] = set()
         """Regions that this life has known."""
-        self._told: set[str] = set()
+        self._told: dict[str, int] = {}
+        """Fault to when it was told last."""
         self._fault = ""
         self._fault_ns = -TROUBLE_NS
         self._fault_line = ""
@@ -127,11 +130,13 @@ class HaproxyChecks:
         return ""
 
     def _note(self, outcome: str, fault: str, line: str = "") -> None:
-        """Count it, show it for a while, and tell it once."""
+        """Count it, show it for a while, and tell it now and then."""
         self.counts[outcome] += 1
-        self._fault, self._fault_ns, self._fault_line = fault, read_now().mono_ns, line
-        if fault not in self._told and len(self._told) < TOLD_MAX:
-            self._told.add(fault)
+        now_ns = read_now().mono_ns
+        self._fault, self._fault_ns, self._fault_line = fault, now_ns, line
+        told_ns = self._told.get(fault)
+        if len(self._told) < TOLD_MAX if told_ns is None else now_ns - told_ns >= AGAIN_NS:
+            self._told[fault] = now_ns
             self._tell("haproxy-check-unanswered", f"HAProxy agent check: {fault}", True)
 
 

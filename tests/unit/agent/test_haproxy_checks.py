@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 from primacy_agent.dataplane import haproxy
 from primacy_agent.dataplane.haproxy import HaproxyChecks
+from primacy_coordinator.core.monitor.alerts.facts import NOTABLE
+from primacy_wire.clock import read_now
 from primacy_wire.server import PortInUse
 
 from tests.unit.agent.test_agent_checks import traffic
@@ -79,6 +81,19 @@ async def test_a_wrong_question_changes_nothing_and_is_told_once(
     assert checks.counts == {"unknown": 3}
     assert "agent-send must be shop/REGION" in checks.trouble and checks.trouble.isprintable()
     assert [(name, warning) for name, _, warning in told] == [("haproxy-check-unanswered", True)]
+
+
+async def test_what_goes_on_is_told_again_before_it_is_taken_for_over(
+    checks: HaproxyChecks, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks.apply(traffic())
+    await ask(checks, b"shop/mars\n")
+    later = replace(read_now(), mono_ns=read_now().mono_ns + haproxy.AGAIN_NS)
+    monkeypatch.setattr(haproxy, "read_now", lambda: later)
+    for _ in range(2):
+        await ask(checks, b"shop/mars\n")
+    assert len(told) == 2 and told[0] == told[1]
+    assert NOTABLE["haproxy-check-unanswered"].stands_ns > haproxy.AGAIN_NS
 
 
 async def test_who_asks_anything_and_everything_is_not_all_told(checks: HaproxyChecks, told: Told) -> None:

@@ -35,6 +35,7 @@ NOTABLE = {
     "endpoint-missing": Notable("dataplane-failing", "endpoint-found", LONG_NS),
     "weights-file-failed": Notable("dataplane-failing", "weights-file-written", LONG_NS),
     "weights-hook-failed": Notable("dataplane-failing", "weights-hook-succeeded", LONG_NS),
+    # Told again after 500 s while it goes on.
     "haproxy-check-unanswered": Notable("dataplane-failing", stands_ns=600 * SECOND_NS),
 }
 """By kind of the notice."""
