@@ -7,10 +7,15 @@ peers do not reach either is not held: that fault is where it seems to be.
 
 from __future__ import annotations
 
+from primacy_wire.instant import MILLISECOND_NS
+
 from primacy_coordinator.core import observation
 from primacy_coordinator.core.effects import BrakeAsked, BrakeReturned
 from primacy_coordinator.core.state import Brake, State
 from primacy_coordinator.core.turn import Turn
+
+AT_ONCE_NS = 100 * MILLISECOND_NS
+"""Who is let through sooner has not waited: nobody need hear of it."""
 
 
 def may_begin(state: State, turn: Turn) -> bool:
@@ -22,8 +27,11 @@ def may_begin(state: State, turn: Turn) -> bool:
         return True
     if state.brake is Brake.FREE:
         state.brake = Brake.ASKED
+        state.brake_untold_ns = turn.now.mono_ns
         turn.brake(BrakeAsked())
-        turn.journal("failover-braked", "a failover waits for the coordinator's brake: others may be under way")
+    elif state.brake_untold_ns is not None and turn.now.mono_ns - state.brake_untold_ns >= AT_ONCE_NS:
+        state.brake_untold_ns = None
+        turn.journal("failover-braked", "a failover waits for the coordinator's brake: others are under way")
     return False
 
 

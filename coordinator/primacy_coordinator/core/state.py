@@ -354,6 +354,8 @@ class State:
     """When that is looked at again."""
     better_told: str = ""
     brake: Brake = Brake.FREE
+    brake_untold_ns: int | None = None
+    """When the brake was asked, as long as the journal does not know that the group waits."""
     stuck_told: bool = False
     """The journal knows that a failover is wanted and nobody can take over."""
     paused_told: bool = False

@@ -28,6 +28,14 @@ def test_a_failover_waits_for_the_brake_and_gives_it_back() -> None:
     assert lab.known() == ("eu", 2) and lab.brake_said == ["asked", "returned"]
 
 
+def test_who_is_let_through_at_once_has_not_waited() -> None:
+    lab = settled()
+    lab.of("ap")[0].health = DOWN
+    lab.run(10)
+    assert lab.known() == ("eu", 2) and lab.brake_said == ["asked", "returned"]
+    assert "failover-braked" not in lab.kinds()
+
+
 def test_a_failover_that_is_not_wanted_any_more_leaves_the_line() -> None:
     lab = settled()
     lab.brake_held = True
