@@ -349,6 +349,12 @@ class Reader:
         if agents:
             self.healthy()
             until(lambda: self.status().active_region, "a region is active", 30.0)
+            # They looked at each other while some were not there yet.
+            until(self._are_in_touch, "all agents reach each other", 30.0)
+
+    def _are_in_touch(self) -> bool:
+        seen = {(one.observer.split("/")[0], one.region): one.reachable for one in self.status().sights if one.agent}
+        return len(seen) == len(REGIONS) * (len(REGIONS) - 1) and all(seen.values())
 
 
 def _is_connected(agent: dict[str, Any]) -> bool:
