@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import h11
 
+from primacy_wire.urls import fault_in
+
 BODY_BYTES_MAX = 64 * 1024
 """So much of an answer is read; what comes after is not waited for."""
 
@@ -29,17 +31,7 @@ class HttpFailure(Exception):
 
 def check_url(url: str) -> str:
     """What is wrong with it, or nothing."""
-    if not url.startswith(("http://", "https://")):
-        return "must be a URL that begins with http:// or https://"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must have no spaces, and nothing but ASCII"
-    try:
-        parts = urlsplit(url)
-        if not parts.hostname or parts.port == 0:
-            return "needs a host, and a port from 1 to 65535 if it names one"
-    except ValueError as error:
-        return str(error).lower()
-    return "must have no fragment (#...)" if parts.fragment else ""
+    return fault_in(url, "http", "https") or ("must have no fragment (#...)" if urlsplit(url).fragment else "")
 
 
 def shown_url(url: str, path: bool = True) -> str:

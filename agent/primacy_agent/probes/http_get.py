@@ -11,23 +11,14 @@ import io
 from urllib.parse import urlsplit
 
 import h11
+from primacy_wire.urls import fault_in
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 
 
 def check_url(url: str) -> str:
     """What is wrong with it, or nothing."""
-    if not url.startswith("http://"):
-        return "must be a URL that begins with http://"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must have no spaces, and nothing but ASCII"
-    try:
-        parts = urlsplit(url)
-        if not parts.hostname or parts.port == 0:
-            return "needs a host, and a port from 1 to 65535 if it names one"
-    except ValueError as error:
-        return str(error).lower()
-    return ""
+    return fault_in(url, "http")
 
 
 class HttpFailure(Exception):

@@ -20,6 +20,7 @@ from typing import Any
 import sqlite_utils
 
 from primacy_coordinator.core.effects import Journal, Severity
+from primacy_coordinator.store.answers import resolve
 from primacy_coordinator.store.api import EventFilter, StoredEvent, StoreRefused
 from primacy_coordinator.store.codec import encode_inputs
 from primacy_coordinator.store.files import FileKind, explain, open_file, roll_back
@@ -305,7 +306,7 @@ class SqliteHistory:
             except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
                 failure = error
             with suppress(RuntimeError):  # The loop may be closed: then nobody is left to be told.
-                self._loop.call_soon_threadsafe(_resolve, future, value, failure)
+                self._loop.call_soon_threadsafe(resolve, future, value, failure)
 
 
 def _last_stored(db: sqlite_utils.Database, group: str) -> int:
@@ -334,12 +335,3 @@ def _query(wanted: EventFilter, count: int, newest_first: bool) -> tuple[str, di
     order = "DESC" if newest_first else "ASC"
     # Only names of our own are put together here; every value is bound.
     return f"SELECT {columns} FROM events WHERE {' AND '.join(where)} ORDER BY sequence {order} LIMIT :count", values
-
-
-def _resolve(future: asyncio.Future[Any], value: object, error: Exception | None) -> None:
-    if future.done():
-        return  # Whoever asked has given up.
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)

@@ -27,6 +27,7 @@ from primacy_coordinator.core.monitor.queries import Old, Pair
 from primacy_coordinator.core.monitor.rows import Stat
 from primacy_coordinator.core.monitor.series import BUILT_IN, Key
 from primacy_coordinator.core.monitor.tiers import HOUR_S, MINUTE_S, Block, lasts
+from primacy_coordinator.store.answers import resolve
 from primacy_coordinator.store.api import StoreRefused
 from primacy_coordinator.store.files import FileKind, explain, open_file, roll_back
 from primacy_coordinator.store.steps import Step, by_series, decode, encode, together
@@ -498,7 +499,7 @@ class SqliteMetrics:
             except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
                 failure = error
             with suppress(RuntimeError):  # The loop may be closed: then nobody is left to be told.
-                self._loop.call_soon_threadsafe(_resolve, future, value, failure)
+                self._loop.call_soon_threadsafe(resolve, future, value, failure)
 
 
 def _blocks(rows: Iterator[tuple[int, str, bytes]] | sqlite3.Cursor, span: int) -> Iterator[Block]:
@@ -559,15 +560,6 @@ def _forget(db: sqlite_utils.Database, group: str, second: int) -> None:
 
 def _keep_alerts(db: sqlite_utils.Database, group: str, state: str) -> None:
     db.conn.execute("INSERT OR REPLACE INTO alerts VALUES (?, ?)", (group, state))
-
-
-def _resolve(future: asyncio.Future[Any], value: object, error: Exception | None) -> None:
-    if future.done():
-        return  # Whoever asked has given up.
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
 
 
 _DONE = object()

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import sqlite_utils
 
+from primacy_coordinator.store.answers import resolve
 from primacy_coordinator.store.api import Settled, StoreError, StoreLocked, StoreRefused
 from primacy_coordinator.store.files import FileKind, FileLock, explain, open_file, roll_back
 
@@ -103,7 +104,7 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
 
         def answer(value: T, error: Exception | None) -> None:
-            _resolve(future, value, error)
+            resolve(future, value, error)
 
         self._queue.put(_Call(work, answer))
         return await future
@@ -139,9 +140,9 @@ class Writer:
                 lock.release()
                 raise
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the opening
-            self._tell([(_resolve, (opened, None, error))])
+            self._tell([(resolve, (opened, None, error))])
             return
-        self._tell([(_resolve, (opened, value, None))])
+        self._tell([(resolve, (opened, value, None))])
         try:
             self._work(db)
         finally:
@@ -248,12 +249,3 @@ class Writer:
                 call(*values)
             except Exception as error:  # noqa: BLE001 - one that fails must not cost the others theirs
                 self._loop.call_exception_handler({"message": "an answer of the store failed", "exception": error})
-
-
-def _resolve(future: asyncio.Future[Any], value: object, error: Exception | None) -> None:
-    if future.done():
-        return  # Whoever asked has given up.
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
