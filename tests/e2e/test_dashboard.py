@@ -216,9 +216,13 @@ def test_what_was_measured_is_charted(up: Up, watched: Watched) -> None:
     rows = page.locator("[data-test=performance]")
     expect(rows).to_have_count(1 + len(REGIONS))
     expect(rows.first).to_contain_text("whole group")
-    slos = api(up, "StatusService/GetPerformance")["slos"]
-    expect(page.locator("[data-test=slo]")).to_have_count(len(slos))
-    assert len(slos) == 1 + len(REGIONS)
+    # A region's objective is there once something was measured of that region.
+    until(
+        lambda: len(api(up, "StatusService/GetPerformance")["slos"]) == 1 + len(REGIONS),
+        "all objectives are judged",
+        60.0,
+    )
+    expect(page.locator("[data-test=slo]")).to_have_count(1 + len(REGIONS), timeout=20_000)
 
 
 def test_groups_of_any_size_are_shown(up: Up, watched: Watched, shots: Path) -> None:
