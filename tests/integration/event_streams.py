@@ -35,7 +35,9 @@ class EventStream:
     async def open(
         address: str, query: str = "", last_id: str = "", receive_bytes: int = 0, packed: bool = False, host: str = ""
     ) -> EventStream:
-        """Raises AssertionError when the answer is no stream. `receive_bytes`: the socket's buffer, to be slow with."""
+        """Raises AssertionError when the answer is no stream. `receive_bytes`: the socket's buffer, so that what is not
+        read is not sent. Less than 64 KiB is less than a segment of the loopback: a sender waits ever longer for room.
+        """
         machine, _, port = address.rpartition(":")
         line = socket.socket()
         if receive_bytes:

@@ -414,7 +414,7 @@ async def test_a_slow_browser_gets_the_newest_and_slows_nobody(
 ) -> None:
     """It reads nothing while a large group changes; then it sees the last state, not all before, and every event."""
     group = make_group(coordinator.grpc, "slow")
-    slow = await EventStream.open(coordinator.http, f"?group={group}", receive_bytes=4096)
+    slow = await EventStream.open(coordinator.http, f"?group={group}", receive_bytes=64 * 1024)
     quick = await EventStream.open(coordinator.http, f"?group={group}")
     opened += [slow, quick]
     labels = {f"key{each}": "x" * 200 for each in range(20)}
@@ -424,17 +424,27 @@ async def test_a_slow_browser_gets_the_newest_and_slows_nobody(
             asked = regions.RegisterRegionRequest(group=group, region={"name": f"r{number}", "labels": labels})
             stub.RegisterRegion(asked)
         await quick.until("journal", region="r39", seconds=60)
-        for number in range(4):
+        for number in range(8):
             name = f"r{number}"
             stub.CordonRegion(regions.CordonRegionRequest(group=group, name=name, reason="a test"))
             await quick.until("journal", region=name, kind="cordon-set", seconds=60)
             await quick.next("status")
-    await slow.until("journal", region="r3", kind="cordon-set", seconds=60)
-    await slow.next("status", seconds=60)  # 4 KiB at a time, it takes a while.
-    last = slow.seen[-1].data["regions"]
-    assert sum(region["cordoned"] for region in last) == 4
-    assert slow.numbers() == quick.numbers()
+    await slow.until("journal", region="r7", kind="cordon-set", seconds=60)
+    await until_cordoned(slow, 8)
+    await until_cordoned(quick, 8)
+    both = min(slow.numbers()[-1], quick.numbers()[-1])
+    assert [each for each in slow.numbers() if each <= both] == [each for each in quick.numbers() if each <= both]
     assert slow.kinds().count("status") < quick.kinds().count("status")
+
+
+async def until_cordoned(stream: EventStream, count: int) -> None:
+    """Reads until the newest status has so many cordoned regions."""
+    async with asyncio.timeout(60):
+        while True:
+            last = next(each.data for each in reversed(stream.seen) if each.kind == "status")
+            if sum(region["cordoned"] for region in last["regions"]) == count:
+                return
+            assert await stream.read(), "the stream ended"
 
 
 async def test_streams_are_counted(own: CoordinatorProcess, opened: list[EventStream]) -> None:

@@ -46,8 +46,6 @@ BEHIND_COUNT_MAX = 500
 """Entries that one gets at most who comes back."""
 QUIET_S = 5.0
 """After so long without a frame there is a comment, so that no proxy takes the stream for dead."""
-SEND_S_MAX = 30.0
-"""A listener that takes nothing for so long is let go."""
 TOPICS = frozenset(Topic)
 
 
@@ -74,8 +72,6 @@ class Listener:
         self.packs = packs
         self.seen = 0
         """The version of the feed that it has seen."""
-        self.sending_since = 0.0
-        """When it was handed what it has not taken yet, by the loop's clock; 0: it has taken all."""
         self.gone = False
         self._wake = asyncio.Event()
 
@@ -119,7 +115,7 @@ class Feed:
         self._journal_known = False
         self._dirty = asyncio.Event()
         self._status_bytes = 0
-        work = (self._follow_changes, self._follow_status, self._follow_journal, self._follow_rest, self._watch_over)
+        work = (self._follow_changes, self._follow_status, self._follow_journal, self._follow_rest, self._break_silence)
         self._tasks = [asyncio.create_task(self._run(each)) for each in work]
 
     # ---- listeners
@@ -309,14 +305,9 @@ class Feed:
                         logger.exception("a stream goes without its %s", kind, extra={"group": self.group})
             await asyncio.sleep(EVERY_S)
 
-    async def _watch_over(self) -> None:
-        """Breaks a long silence, and lets go of listeners that take nothing."""
+    async def _break_silence(self) -> None:
         while True:
             version = self._version
             await asyncio.sleep(QUIET_S)
             if version == self._version:
                 self._publish("comment", Frame(b": still here\n\n"))
-            late = asyncio.get_running_loop().time() - SEND_S_MAX
-            for listener in tuple(self._listeners):
-                if 0 < listener.sending_since < late:
-                    listener.abort()

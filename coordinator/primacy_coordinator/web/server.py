@@ -21,8 +21,9 @@ CONNECTIONS_MAX = 600
 """Open at once. More are ended at once, for they would take the descriptors that agents need."""
 REQUEST_SECONDS_MAX = 10
 """How long a connection may take to say the head of a request: its first one, and each one after that."""
-UNTAKEN_SECONDS_MAX = 60
-"""How long what has no room ahead of the line may wait for whom it is for; `feed.SEND_S_MAX` is for streams."""
+UNTAKEN_SECONDS_MAX = 30
+"""A connection that takes nothing of its answer for so long is ended. A slow one that takes some may go on: a large
+group's status over a poor line takes minutes."""
 UNSENT_BYTES_MAX = 64 * 1024
 """What the system takes of a connection's answer ahead of the line."""
 ABORT = "abort"
@@ -36,6 +37,8 @@ class _Protocol(H11Protocol):
     """For the head of the next request."""
     _untaken: asyncio.TimerHandle | None = None
     """For what it does not take."""
+    _untaken_bytes = 0
+    """How much that was when the timer was set."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -59,13 +62,24 @@ class _Protocol(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._untaken is None:
-            self._untaken = self.loop.call_later(UNTAKEN_SECONDS_MAX, self.transport.abort)
+            self._await_taking()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._untaken is not None:
             self._untaken.cancel()
             self._untaken = None
+
+    def _await_taking(self) -> None:
+        # Nothing is added while writing is paused, so less means that some was taken.
+        self._untaken_bytes = self.transport.get_write_buffer_size()
+        self._untaken = self.loop.call_later(UNTAKEN_SECONDS_MAX, self._check_taken)
+
+    def _check_taken(self) -> None:
+        if self.transport.get_write_buffer_size() < self._untaken_bytes:
+            self._await_taking()
+        else:
+            self.transport.abort()
 
     def _await_request(self) -> None:
         """uvicorn ends a connection that is idle, but waits for good once the first byte of a request is there."""

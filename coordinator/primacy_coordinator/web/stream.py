@@ -9,7 +9,7 @@
     gap           events of the journal were passed over: ListEvents has them
     closing       no more will come from this coordinator now; come again
 
-A browser that is gone, or that takes nothing for `feed.SEND_S_MAX`, is let go.
+A browser that is gone, or that takes nothing for `server.UNTAKEN_SECONDS_MAX`, is let go.
 """
 
 from __future__ import annotations
@@ -141,13 +141,12 @@ class _StreamAnswer(Response):
             if listener.packs:
                 piece = PACKED_HEAD + piece
             while piece:
-                listener.sending_since = began = clock()
+                began = clock()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 slow = slow or clock() - began > SLOW_S
                 if slow:
                     # Returns when there is room.
                     await send({"type": "http.response.body", "body": b"", "more_body": True})
-                listener.sending_since = 0.0
                 piece = await feed.take(listener)
             if not listener.gone:
                 last = listener.bytes_of([frame_of("closing", {"reason": feed.ended})])

@@ -341,20 +341,6 @@ async def test_one_that_left_gets_nothing_more() -> None:
         assert await feed.take(who) == b""
 
 
-async def test_one_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "QUIET_S", 0.01)
-    monkeypatch.setattr(feeds, "SEND_S_MAX", 0.05)
-    aborted = asyncio.Event()
-    async with running(Group()) as feed:
-        stuck = Listener(None, aborted.set)
-        feed.join(stuck)
-        other = listener(feed)
-        stuck.sending_since = asyncio.get_running_loop().time()
-        async with asyncio.timeout(10):
-            await aborted.wait()
-        assert other.sending_since == 0
-
-
 async def test_silence_is_broken_by_a_comment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds, "QUIET_S", 0.01)
     monkeypatch.setattr(feeds, "EVERY_S", 60.0)
