@@ -146,7 +146,7 @@ def cluster(regions: int = 3, policy_text: str = POLICY, reads: Mapping[str, flo
         home = Path(folder, "group")
         command = [sys.executable, "-m", "primacy_cli.main", "up", "--regions", str(regions)]
         up = subprocess.Popen(
-            [*command, "--dir", str(home), "--policy", str(policy)],
+            [*command, "--dir", str(home), "--policy", str(policy), "--free-ports"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         try:

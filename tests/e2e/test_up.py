@@ -161,6 +161,13 @@ def test_a_second_cluster_finds_other_ports(up: Up, tmp_path: Path) -> None:
     assert not running_under(tmp_path)
 
 
+def test_free_ports_are_not_the_usual_ones(tmp_path: Path) -> None:
+    with Up(tmp_path / "other", "--regions", "1", "--free-ports") as other:
+        (coordinator,) = other.cluster["coordinators"]
+        assert not {coordinator["grpc"], coordinator["http"]} & {"127.0.0.1:7400", "127.0.0.1:7480"}
+        assert other.active() == ("us-east", 1)
+
+
 def test_the_command_moves_the_lease_and_history_tells(up: Up) -> None:
     region, epoch = up.active()
     target = "eu-west" if region != "eu-west" else "us-east"

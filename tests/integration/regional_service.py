@@ -50,12 +50,13 @@ class Service:
             writer.close()
 
     def _answer(self, connection: h11.Connection, writer: asyncio.StreamWriter) -> None:
-        for event in (
+        events = (
             h11.Response(status_code=200, headers=[("content-length", str(len(self.name)))]),
             h11.Data(self.name),
             h11.EndOfMessage(),
-        ):
-            writer.write(connection.send(event) or b"")
+        )
+        # In one piece: half an answer of a killed service is one that no proxy can ask for again.
+        writer.write(b"".join(connection.send(event) or b"" for event in events))
 
     async def where(self, request: bytes, context: object) -> bytes:
         if request == b"hold":

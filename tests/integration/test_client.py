@@ -134,6 +134,7 @@ def test_a_watch_tells_of_each_change(cluster: Cluster, us: AgentProcess) -> Non
 def test_a_frozen_agent_stops_nobody_beyond_the_lease(us: AgentProcess) -> None:
     """Fails closed: the deadline counts on this machine's clock, whoever is silent."""
     with Client(us.grpc) as primacy:
+        primacy.wait_ready()
         until(primacy.is_active, "active")
         watch = primacy.watch()
         assert next(watch).active

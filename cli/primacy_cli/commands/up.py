@@ -31,6 +31,18 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Which processes there are, and where."""
+
+    folder: Path
+    where: tuple[Place, ...]
+    agents: int
+    """In each region."""
+    free_ports: bool
+    """Whether the usual ports are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Demo:
     """What makes the figures move."""
 
@@ -56,6 +68,12 @@ class Demo:
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where settings, state and logs go, to go on from there next time. Default: a new folder, removed at the end.",
+)
+@click.option(
+    "--free-ports",
+    is_flag=True,
+    help="Take any free ports, not the usual ones: another cluster may run beside this one, and none takes a port that "
+    "a killed process of the other has left.",
 )
 @click.option(
     "--policy",
@@ -94,6 +112,7 @@ def command(
     regions: int,
     agents: int,
     folder: Path | None,
+    free_ports: bool,
     policy: Path | None,
     rate: float,
     seed: int | None,
@@ -117,7 +136,8 @@ def command(
         _take(stack, chosen)
         _check_agents(chosen, agents)
         demo = Demo(rate, seed, every_s)
-        if _run(chosen, places(regions), agents, text, policy is not None, demo) and not kept:
+        layout = Layout(chosen, places(regions), agents, free_ports)
+        if _run(layout, text, policy is not None, demo) and not kept:
             stack.callback(shutil.rmtree, chosen, ignore_errors=True)
 
 
@@ -180,7 +200,7 @@ def _take(stack: ExitStack, folder: Path) -> None:
         raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
 
 
-def _run(folder: Path, where: tuple[Place, ...], agents: int, policy_text: str, policy_given: bool, demo: Demo) -> bool:
+def _run(layout: Layout, policy_text: str, policy_given: bool, demo: Demo) -> bool:
     """Run the cluster to its end. Whether it was ready once. Raises CommandFailed."""
     from primacy_cli.local.cluster import Cluster, PortTaken, Stopped
     from primacy_cli.local.plan import make_plan
@@ -188,10 +208,12 @@ def _run(folder: Path, where: tuple[Place, ...], agents: int, policy_text: str, 
     from primacy_cli.local.processes import stop_all
     from primacy_cli.local.signals import Signals
 
+    folder = layout.folder
     with Signals() as signals:
         for attempt in range(ATTEMPTS):
             try:
-                plan = make_plan(folder, where, agents, policy_text, Ports(defaults=attempt == 0), demo.rate)
+                ports = Ports(defaults=attempt == 0 and not layout.free_ports)
+                plan = make_plan(folder, layout.where, layout.agents, policy_text, ports, demo.rate)
             except OSError as error:
                 raise CommandFailed(str(error), REFUSED, "choose another folder with --dir") from error
             cluster = Cluster(folder, plan)
