@@ -115,19 +115,19 @@ class AgentProcess(Process):
         self._stub = self.local = local_service_pb2_grpc.LocalServiceStub(self._channel)
 
     def active(self) -> local_service_pb2.GetActiveResponse:
-        return self._stub.GetActive(local_service_pb2.GetActiveRequest(), timeout=2)
+        return self._stub.GetActive(local_service_pb2.GetActiveRequest(), timeout=5)
 
     def reads(self) -> dict[str, float]:
-        answer = self._stub.GetWeights(local_service_pb2.GetWeightsRequest(), timeout=2)
+        answer = self._stub.GetWeights(local_service_pb2.GetWeightsRequest(), timeout=5)
         return dict(answer.row.weights)
 
     def route(self, traffic_class: int) -> local_service_pb2.RouteResponse:
-        return self._stub.Route(local_service_pb2.RouteRequest(traffic_class=traffic_class), timeout=2)
+        return self._stub.Route(local_service_pb2.RouteRequest(traffic_class=traffic_class), timeout=5)
 
     def page(self, path: str) -> tuple[int, dict[str, str], Any]:
         """(status, headers, JSON) of one of its HTTP pages."""
         try:
-            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=5) as answer:
                 return answer.status, dict(answer.headers), json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, dict(error.headers), json.load(error)
@@ -223,7 +223,7 @@ class Cluster:
 
     def active(self) -> tuple[str, int]:
         """(region, epoch) by the coordinator."""
-        answer = self.elections.GetActiveRegion(election_service_pb2.GetActiveRegionRequest(), timeout=2)
+        answer = self.elections.GetActiveRegion(election_service_pb2.GetActiveRegionRequest(), timeout=5)
         return answer.region, answer.epoch
 
     def believers(self) -> set[str]:
@@ -238,16 +238,16 @@ class Cluster:
         return found
 
     def region(self, name: str) -> dict[str, Any]:
-        answer = self.regions.GetRegion(region_service_pb2.GetRegionRequest(name=name), timeout=2)
+        answer = self.regions.GetRegion(region_service_pb2.GetRegionRequest(name=name), timeout=5)
         return dict(MessageToDict(answer.region))
 
     def failovers(self) -> list[dict[str, Any]]:
         """Newest first."""
-        answer = self.elections.ListFailovers(election_service_pb2.ListFailoversRequest(), timeout=2)
+        answer = self.elections.ListFailovers(election_service_pb2.ListFailoversRequest(), timeout=5)
         return list(MessageToDict(answer).get("failovers", []))
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        answer = self.status.ListEvents(status_service_pb2.ListEventsRequest(page_size=500), timeout=2)
+        answer = self.status.ListEvents(status_service_pb2.ListEventsRequest(page_size=500), timeout=5)
         return [event for event in MessageToDict(answer).get("events", []) if event["kind"] == kind]
 
     def expect_active(self, region: str, epoch: int, seconds: float = 15.0) -> None:

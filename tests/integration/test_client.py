@@ -89,7 +89,7 @@ def test_picks_are_counted_by_the_agent_and_at_the_coordinator(cluster: Cluster,
     def counted(outcome: str) -> int:
         with make_sync_channel(cluster.coordinator.grpc) as channel:
             request = routing_service_pb2.GetRoutingStatsRequest(client_region="us-east")
-            stats = RoutingServiceStub(channel).GetRoutingStats(request, timeout=2).stats
+            stats = RoutingServiceStub(channel).GetRoutingStats(request, timeout=10).stats
         return sum(stat.count for stat in stats if stat.outcome == outcome and stat.agent == "us-east/agent-1")
 
     ok, failed = counted("ok"), counted("error")
@@ -103,7 +103,7 @@ def test_picks_are_counted_by_the_agent_and_at_the_coordinator(cluster: Cluster,
     assert counted("ok") - ok >= 501, "what came before is told at the latest with it"
     with make_sync_channel(cluster.coordinator.grpc) as channel:
         request = routing_service_pb2.GetRoutingStatsRequest(client_region="us-east")
-        stats = RoutingServiceStub(channel).GetRoutingStats(request, timeout=2).stats
+        stats = RoutingServiceStub(channel).GetRoutingStats(request, timeout=10).stats
     (read,) = [s for s in stats if (s.target_region, s.outcome) == ("eu-west", "error")]
     assert read.strategy == routing_pb2.ROUTING_STRATEGY_ROUND_ROBIN
     assert read.rate > 0

@@ -62,7 +62,7 @@ def test_envoy_follows_and_is_shown(cluster: Cluster, tmp_path: Path, flags: tup
         assert set(send(listen, 20, {"Primacy-Class": "write"})) == {cluster.active()[0]}
 
         def shown() -> dict[str, Any]:
-            answer = agent.local.GetStatus(GetStatusRequest(), timeout=2)
+            answer = agent.local.GetStatus(GetStatusRequest(), timeout=10)
             status = MessageToDict(answer.data_plane, always_print_fields_with_no_presence=True)
             return next((client for client in status["xdsClients"] if client["node"] == node), {})
 

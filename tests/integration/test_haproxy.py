@@ -39,7 +39,7 @@ class Group:
         self._channel.close()
 
     def status(self) -> local_service_pb2.GetStatusResponse:
-        return self.agent.local.GetStatus(local_service_pb2.GetStatusRequest(), timeout=2)
+        return self.agent.local.GetStatus(local_service_pb2.GetStatusRequest(), timeout=10)
 
     def pin(self, **weights: float) -> None:
         """Set the shares of reads from us-east, and wait until its agent has them."""

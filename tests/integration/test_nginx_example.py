@@ -79,7 +79,7 @@ class Group:
         self._routing.PinWeights(PinWeightsRequest(client_region="us-east", weights=wanted, reason="a test"), timeout=5)
 
     def output(self, name: str, agent: AgentProcess | None = None) -> local_service_pb2.DataPlaneOutput:
-        answer = (agent or self.agent).local.GetStatus(local_service_pb2.GetStatusRequest(), timeout=2)
+        answer = (agent or self.agent).local.GetStatus(local_service_pb2.GetStatusRequest(), timeout=10)
         return next(one for one in answer.data_plane.outputs if one.name == name)
 
 
