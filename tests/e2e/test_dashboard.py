@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from primacy.v1 import group_service_pb2, region_pb2, region_service_pb2
 from primacy.v1.group_service_pb2_grpc import GroupServiceStub
 from primacy.v1.region_service_pb2_grpc import RegionServiceStub
@@ -203,13 +203,7 @@ def test_what_was_measured_is_charted(up: Up, watched: Watched) -> None:
     expect(chart.locator(".legend button")).to_have_count(6)
 
     # Dragging over a chart shows that range in all of them.
-    chart.locator(".u-over").scroll_into_view_if_needed()
-    box = chart.locator(".u-over").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 40, steps=4)
-    page.mouse.up()
+    until(lambda: is_narrowed(page, chart), "a range is shown")
     page.get_by_role("button", name="Back to now").click()
     expect(page.get_by_role("button", name="Back to now")).to_have_count(0)
 
@@ -223,6 +217,20 @@ def test_what_was_measured_is_charted(up: Up, watched: Watched) -> None:
         60.0,
     )
     expect(page.locator("[data-test=slo]")).to_have_count(1 + len(REGIONS), timeout=20_000)
+
+
+def is_narrowed(page: Page, chart: Locator) -> bool:
+    """Drags over the chart, and says whether it took it: not if it is just being drawn with other lines."""
+    over = chart.locator(".u-over")
+    over.evaluate("element => element.scrollIntoView({block: 'center'})")
+    box = over.bounding_box()
+    if box is None:
+        return False
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 40, steps=4)
+    page.mouse.up()
+    return page.get_by_role("button", name="Back to now").count() > 0
 
 
 def test_groups_of_any_size_are_shown(up: Up, watched: Watched, shots: Path) -> None:

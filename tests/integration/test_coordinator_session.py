@@ -153,6 +153,16 @@ async def test_a_malformed_report_names_its_fields_and_ends_the_session(coordina
         assert {"report.load.requestRate", "report.load.capacity"} <= paths
 
 
+async def test_a_malformed_report_ends_the_session_also_while_the_welcome_is_on_its_way(
+    coordinator: CoordinatorProcess,
+) -> None:
+    for _ in range(20):
+        async with HandAgent(coordinator.grpc, "us-east") as agent:
+            await agent.connect()
+            await agent.send_raw(agent_pb.SessionRequest(report=agent_pb.Report(incarnation=agent.incarnation)))
+            assert (await agent.wait_for_end()).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_an_oversized_message_is_refused(coordinator: CoordinatorProcess) -> None:
     async with (
         HandAgent(coordinator.grpc, "us-east") as agent,

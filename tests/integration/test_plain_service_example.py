@@ -78,7 +78,8 @@ def workers(tmp_path: Path) -> Iterator[tuple[Worker, Worker]]:
 def test_one_works_at_a_time(workers: tuple[Worker, Worker]) -> None:
     eu, us = workers
     until(eu.work, "work in eu", 30)
-    assert eu.agent.active().active
+    # The work begins while on_promote still runs.
+    until(lambda: eu.agent.active().active, "an active eu")
     # A restart of the agent runs on_promote again, and the work goes on under the same epoch.
     assert eu.agent.process is not None
     eu.agent.signal(signal.SIGTERM)
