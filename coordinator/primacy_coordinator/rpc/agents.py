@@ -52,8 +52,8 @@ class AgentService(AgentServiceServicer):
         """One life of one agent. No message of it is logged, queued or given a task of its own."""
         hello = await self._hello(context)
         runner = self._calls.runner(hello.group, "hello.group")
-        # Else they go with the first message, and gRPC cannot end the stream while that is on its way: a status meanwhile
-        # is refused (TOO_MANY_OPERATIONS), and the agent would wait for good.
+        # Else they go with the first message, and gRPC cannot end the stream while that is on its way: a status
+        # meanwhile is refused (TOO_MANY_OPERATIONS), and the agent would wait for good.
         await context.send_initial_metadata(())
         try:
             session = runner.open_session(hello, _Stream(context, self._shared))
