@@ -222,7 +222,8 @@ def test_what_was_measured_is_charted(up: Up, watched: Watched) -> None:
 def is_narrowed(page: Page, chart: Locator) -> bool:
     """Drags over the chart, and says whether it took it: not if it is just being drawn with other lines."""
     over = chart.locator(".u-over")
-    over.evaluate("element => element.scrollIntoView({block: 'center'})")
+    # Not smoothly, as the page would have it: else something else is under the mouse.
+    over.evaluate("element => element.scrollIntoView({block: 'center', behavior: 'instant'})")
     box = over.bounding_box()
     if box is None:
         return False
